@@ -1,0 +1,75 @@
+# What a person or CI runs here; `make` alone lists it. ARGS="..." is handed on to the command of a target.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+# As if .venv were activated: the stages in dvc.yaml say `python -m stages.train`.
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
+# Packages of another Python stay out (ROS puts its own here).
+unexport PYTHONPATH PYTHONHOME
+# uv trusts only its own certificates unless told that the machine has some (a company's proxy needs them).
+ifneq ($(wildcard /etc/ssl/certs/*),)
+export UV_SYSTEM_CERTS ?= true
+endif
+
+## List the targets
+help:
+	@awk '/^## / { text = substr($$0, 4); next } \
+	    text && /^[a-z-]+:/ { sub(/:.*/, ""); printf "  make %-15s  %s\n", $$0, text } { text = "" }' Makefile
+
+## Train, evaluate and render whatever is not up to date, and sum it up
+repro: setup
+	dvc repro $(ARGS)
+	python -m tools.summary
+
+## Run the tests (ARGS="-m unit": only those without a simulator)
+test: setup
+	python -m pytest $(ARGS)
+
+## Check style and types
+lint: setup
+	ruff check
+	ruff format --check
+	pyright
+
+## Fix style
+format: setup
+	ruff check --fix
+	ruff format
+
+## Check that this machine can run the pipeline
+doctor: setup
+	python -m tools.doctor
+
+# Not the program `tensorboard`: it loads the plugins of other packages too, and Open3D's dies without libusb.
+## Show the training curves in a browser
+tensorboard: setup
+	python -c 'import sys; from tensorboard import default, program; \
+	    board = program.TensorBoard(default.get_static_plugins()); board.configure(sys.argv); board.main()' \
+	    --logdir logs $(ARGS)
+
+## Build .venv; every target does so by itself (PYTHON=/path/to/python3.12: with that interpreter)
+setup: .venv/.complete
+.venv/.complete: requirements.txt
+	tools/setup.sh
+
+# Isaac Sim's own wheels are whole only on NVIDIA's index. Its exact pins contradict Isaac Lab's (urllib3, packaging),
+# so the lock overrides them, as Isaac Lab does itself. At its first start it asks to accept NVIDIA's licence.
+## Add Isaac Sim to .venv (INDEX=<the address of NVIDIA's package index>)
+setup-isaacsim: setup
+	$(if $(INDEX),,$(error setup-isaacsim needs the address of NVIDIA's package index: make setup-isaacsim INDEX=...))
+	uv pip install 'isaacsim[all,extscache]==6.2.0.0' --override requirements.txt \
+	    --index '$(INDEX)' --index-strategy unsafe-best-match --prerelease allow
+
+## Pin the dependencies in pyproject.toml with their hashes (ARGS=--upgrade: at their newest versions)
+lock: setup
+	uv pip compile --quiet --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_35 \
+	    --group dev --custom-compile-command 'make lock' $(ARGS) pyproject.toml -o requirements.txt
+
+## Remove .venv and the tools' caches; nothing that was trained
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help repro test lint format doctor tensorboard setup setup-isaacsim lock clean
