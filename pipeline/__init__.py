@@ -1,0 +1,1 @@
+"""What the stages share: params, simulation, training, the trained unit, metrics and video."""
