@@ -1,0 +1,61 @@
+"""The policy as it acts: from raw observations to actions, deterministic and frozen."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
+
+from pipeline.description import Normalization
+
+
+class Actor(nn.Module):
+    """Acts as stock SB3's ``PPO.predict(deterministic=True)`` on what stock ``VecNormalize`` makes of an observation.
+
+    On the CPU, and for the same number of environments, to the bit.
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self, network: ActorCriticPolicy, action_space: gym.spaces.Box, normalization: Normalization | None
+    ) -> None:
+        super().__init__()
+        self.mean_action = nn.Sequential(network.mlp_extractor.policy_net, network.action_net)
+        self.squash = network.squash_output
+        self.register_buffer("low", torch.from_numpy(action_space.low))
+        self.register_buffer("high", torch.from_numpy(action_space.high))
+        self.normalizes = False
+        if normalization and (moments := normalization.observations):
+            self.normalizes, self.clip = True, normalization.clip_observations
+            self.register_buffer("mean", torch.tensor(moments.mean, dtype=torch.float64))
+            variance = torch.tensor(moments.var, dtype=torch.float64)
+            self.register_buffer("std", torch.sqrt(variance + normalization.epsilon))
+        self.eval().requires_grad_(False)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Act.
+
+        Args:
+            observations: As the environment gives them, float32 [n, observations].
+
+        Returns:
+            Actions within the bounds of the action space, float32 [n, actions].
+        """
+        actions = self.mean_action(self.normalize(observations))
+        if self.squash:
+            return self.low + 0.5 * (torch.tanh(actions) + 1.0) * (self.high - self.low)
+        return torch.clamp(actions, self.low, self.high)
+
+    def normalize(self, observations: torch.Tensor) -> torch.Tensor:
+        """Normalise in float64, as VecNormalize does, with frozen statistics."""
+        if not self.normalizes:
+            return observations
+        normalized = (observations.double() - self.mean) / self.std
+        if self.clip is not None:
+            normalized = torch.clamp(normalized, -self.clip, self.clip)
+        return normalized.float()

@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from torch import nn
+
+from pipeline.description import Space
+from pipeline.policy import JSON_FILE, WEIGHTS_FILE, Policy, PolicyError
+
+pytestmark = pytest.mark.unit
+
+TASK = "Toy"
+AGENT = {
+    "policy": "MlpPolicy",
+    "n_steps": 8,
+    "batch_size": 16,
+    "n_epochs": 2,
+    "policy_kwargs": {"activation_fn": "nn.ELU", "net_arch": [8, 6], "squash_output": False},
+}
+SQUASHED = AGENT | {
+    "use_sde": True,
+    "policy_kwargs": {"net_arch": {"pi": [5], "vf": []}, "squash_output": True, "log_std_init": -1.0},
+}
+
+
+LOW, HIGH = np.array([-1.0, -0.1], np.float32), np.array([1.0, 0.3], np.float32)
+
+
+class Toy(gym.Env):
+    """Observations far from a mean of zero, uneven bounds, episodes of ten steps."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    action_space = gym.spaces.Box(LOW, HIGH)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._observe(), {}
+
+    def step(self, action):
+        self.steps += 1
+        return self._observe(), float(action.sum()), False, self.steps == 10, {}
+
+    def _observe(self) -> np.ndarray:
+        return self.np_random.normal([50.0, 0.0, -1.0], [1.0, 1e-3, 20.0]).astype(np.float32)
+
+
+def make_env() -> DummyVecEnv:
+    return DummyVecEnv([Toy] * 4)
+
+
+def train(env, agent=AGENT, timesteps=64) -> Any:
+    arguments = {key: value for key, value in agent.items() if key not in ("policy", "policy_kwargs")}
+    policy_kwargs = dict(agent["policy_kwargs"])
+    if "activation_fn" in policy_kwargs:
+        policy_kwargs["activation_fn"] = nn.ELU
+    return PPO("MlpPolicy", env, policy_kwargs=policy_kwargs, seed=1, device="cpu", **arguments).learn(timesteps)
+
+
+@pytest.fixture
+def env() -> VecNormalize:
+    return VecNormalize(make_env(), clip_obs=2.0, clip_reward=np.inf)
+
+
+@pytest.fixture
+def model(env) -> Any:
+    return train(env)
+
+
+@pytest.fixture
+def policy(model, env) -> Policy:
+    return Policy.from_sb3(model, env, TASK, AGENT)
+
+
+def observations(count: int) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    return generator.normal([50.0, 0.0, -1.0], [3.0, 3e-3, 60.0], (count, 3)).astype(np.float32)
+
+
+def act(policy: Policy, given: np.ndarray) -> np.ndarray:
+    return policy.actor("cpu")(torch.from_numpy(given)).numpy()
+
+
+def stock_predict(model: PPO, normalize: VecNormalize | None, given: np.ndarray) -> np.ndarray:
+    return model.predict(normalize.normalize_obs(given) if normalize else given, deterministic=True)[0]
+
+
+@pytest.mark.parametrize("agent", [AGENT, SQUASHED], ids=["clipped", "squashed"])
+@pytest.mark.parametrize("settings", [{"clip_obs": 2.0}, {"clip_obs": np.inf}, {"norm_obs": False}, None])
+def test_acts_as_stock_sb3_to_the_bit(agent, settings, tmp_path):
+    normalize = None if settings is None else VecNormalize(make_env(), **settings)
+    model = train(normalize or make_env(), agent)
+    with torch.no_grad():
+        model.policy.action_net.weight.mul_(100)  # a fresh policy hardly moves
+    model.save(tmp_path / "stock.zip")
+    Policy.from_sb3(model, normalize, TASK, agent).save(tmp_path)
+    given = observations(257)
+    actions = act(Policy.load(tmp_path), given)
+    assert np.array_equal(actions, stock_predict(PPO.load(tmp_path / "stock.zip"), normalize, given))
+    assert len(np.unique(actions, axis=0)) > 20
+
+
+def test_actions_end_at_their_bounds(model, env):
+    with torch.no_grad():
+        model.policy.action_net.bias.copy_(torch.tensor([9.0, -9.0]))
+    actions = act(Policy.from_sb3(model, env, TASK, AGENT), observations(5))
+    assert np.array_equal(actions, np.tile([HIGH[0], LOW[1]], (5, 1)))
+
+
+def test_files_hold_every_value(policy, env, tmp_path):
+    policy.save(tmp_path)
+    content = json.loads((tmp_path / JSON_FILE).read_text())
+    assert content["normalization"]["observations"]["mean"] == env.obs_rms.mean.tolist()
+    assert content["normalization"]["rewards"]["var"] == env.ret_rms.var
+    assert content["normalization"]["clip_rewards"] is None
+    assert content["observation_space"] == {"shape": [3], "dtype": "float32", "low": None, "high": None}
+    assert content["action_space"]["low"] == [-1.0, float(np.float32(-0.1))]
+    assert (content["task"], content["agent"], content["timesteps"], content["seed"]) == (TASK, AGENT, 64, 1)
+
+
+def test_loads_what_it_saved(policy, tmp_path):
+    policy.save(tmp_path)
+    loaded = Policy.load(tmp_path)
+    assert loaded.model_dump() == policy.model_dump()
+    assert all(torch.equal(loaded.weights[name], tensor) for name, tensor in policy.weights.items())
+    loaded.save(tmp_path / "again")
+    for name in (JSON_FILE, WEIGHTS_FILE):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_sha256_is_that_of_both_files(policy, tmp_path):
+    policy.save(tmp_path)
+    content = (tmp_path / JSON_FILE).read_bytes() + (tmp_path / WEIGHTS_FILE).read_bytes()
+    assert policy.sha256 == Policy.load(tmp_path).sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_is_a_copy_that_further_training_leaves_alone(model, env, policy):
+    before = Policy.from_sb3(model, env, TASK, AGENT).sha256
+    model.learn(64)
+    assert policy.sha256 == before != Policy.from_sb3(model, env, TASK, AGENT).sha256
+
+
+def test_leaves_the_random_numbers_of_training_alone(model, env, tmp_path):
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    policy = Policy.from_sb3(model, env, TASK, AGENT)
+    policy.save(tmp_path)
+    Policy.load(tmp_path).actor("cpu")
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
+
+
+@pytest.mark.parametrize("name", [JSON_FILE, WEIGHTS_FILE])
+def test_missing_file_says_how_to_get_it(policy, tmp_path, name):
+    policy.save(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(PolicyError, match=rf"{name} is missing; run `dvc pull .*{name}` or `dvc repro train`$"):
+        Policy.load(tmp_path)
+
+
+def test_missing_folder_is_a_missing_file(tmp_path):
+    with pytest.raises(PolicyError, match=r"policy\.json is missing"):
+        Policy.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"task"', '"tusk"', "task: Field required"),
+        ('"seed": 1', '"seed": 1, "weights": {}', "was changed"),
+        ('"seed": 1', '"seed": 1, "extra": 2', "extra: Extra inputs are not permitted"),
+        ('"timesteps": 64', '"timesteps": "64"', "timesteps: Input should be a valid integer"),
+        ('"timesteps": 64', '"timesteps":  64', "was changed"),
+        ('"float32"', '"float64"', r"space\.dtype: Input should be 'float32'"),
+        ('"count": ', '"count": NaN, "c": ', r"normalization\.observations\.count: Input should be a finite number"),
+        ("nn.ELU", "nn.Elu", r"agent\.policy_kwargs: .*Elu"),
+        ("squash_output", "squash", r"agent\.policy_kwargs: .*squash"),
+        ("MlpPolicy", "CnnPolicy", r"agent\.policy should be MlpPolicy"),
+        ('"mean": [', '"mean": [0.5,', "one mean and one variance for each observation"),
+        ("{", "{{", "Expecting property name"),
+    ],
+)
+def test_refuses_a_changed_description(policy, tmp_path, old, new, message):
+    policy.save(tmp_path)
+    file = tmp_path / JSON_FILE
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(PolicyError, match=rf"policy\.json: .*{message}.*; run `dvc pull"):
+        Policy.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", ""])
+def test_refuses_a_description_that_is_no_mapping(policy, tmp_path, content):
+    policy.save(tmp_path)
+    (tmp_path / JSON_FILE).write_text(content)
+    with pytest.raises(PolicyError, match=r"policy\.json: "):
+        Policy.load(tmp_path)
+
+
+def change(weights: dict[str, torch.Tensor], what: str) -> bytes:
+    match what:
+        case "missing":
+            del weights["log_std"]
+        case "too much":
+            weights["other"] = torch.zeros(1)
+        case "shape":
+            weights["log_std"] = torch.zeros(3)
+        case "dtype":
+            weights["log_std"] = torch.zeros(2, dtype=torch.float64)
+        case "nan":
+            weights["log_std"][1] = torch.nan
+    return safetensors.torch.save(weights, metadata={"by": "hand"} if what == "metadata" else None)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("missing", r"does not fit policy\.json: log_std is missing or too much"),
+        ("too much", r"does not fit policy\.json: other is missing or too much"),
+        ("shape", r"does not fit policy\.json: log_std has shape \[3\]"),
+        ("dtype", r"does not fit policy\.json: log_std has shape \[2\], torch.float64"),
+        ("nan", "not finite, in log_std"),
+        ("metadata", "was changed"),
+    ],
+)
+def test_refuses_changed_weights(policy, tmp_path, what, message):
+    policy.save(tmp_path)
+    (tmp_path / WEIGHTS_FILE).write_bytes(change(dict(policy.weights), what))
+    with pytest.raises(PolicyError, match=rf"policy\.safetensors: .*{message}.*; run `dvc pull"):
+        Policy.load(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 7, 500])
+def test_refuses_half_a_file_of_weights(policy, tmp_path, length):
+    policy.save(tmp_path)
+    file = tmp_path / WEIGHTS_FILE
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(PolicyError, match=r"policy\.safetensors: .*eader"):
+        Policy.load(tmp_path)
+
+
+def test_diverged_weights_are_not_saved(model, env):
+    with torch.no_grad():
+        model.policy.value_net.bias.fill_(torch.inf)
+    with pytest.raises(PolicyError, match=r"not finite, in value_net\.bias; nothing was saved"):
+        Policy.from_sb3(model, env, TASK, AGENT)
+
+
+def test_diverged_statistics_are_not_saved(model, env):
+    env.obs_rms.var[1] = np.nan
+    with pytest.raises(PolicyError, match=r"normalization\.observations\.var\.1: Input should be a finite number"):
+        Policy.from_sb3(model, env, TASK, AGENT)
+
+
+@pytest.mark.parametrize("value", [float("inf"), nn.ELU, np.float32(1.0), (1, 2)])
+def test_settings_must_be_plain_and_finite(model, env, value):
+    with pytest.raises(PolicyError, match=r"agent\.gamma"):
+        Policy.from_sb3(model, env, TASK, AGENT | {"gamma": value})
+
+
+def test_settings_must_be_the_models(model, env):
+    with pytest.raises(PolicyError, match=r"does not fit policy\.json: mlp_extractor"):
+        Policy.from_sb3(model, env, TASK, AGENT | {"policy_kwargs": {"net_arch": [8, 7]}})
+
+
+BOX = gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (("Other", Toy.observation_space, Toy.action_space), "the task Toy, not Other; run `dvc repro train`"),
+        ((TASK, BOX, Toy.action_space), r"the observations Box\(-inf, inf, .*not Box\(-1"),
+        ((TASK, Toy.observation_space, gym.spaces.Discrete(2)), r"the actions Box.*not Discrete\(2\)"),
+    ],
+)
+def test_refuses_another_environment(policy, environment, message):
+    policy.check_matches(TASK, Toy.observation_space, Toy.action_space)
+    with pytest.raises(PolicyError, match=message):
+        policy.check_matches(*environment)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [([-1, -2], [1, 2]), ([-np.inf, 0.1], [np.inf, np.inf]), ([-np.inf] * 2, [0.0, 0.0])]
+)
+def test_spaces_survive_json(low, high):
+    box = gym.spaces.Box(np.array(low, np.float32), np.array(high, np.float32))
+    again = Space.model_validate_json(Space.from_gymnasium(box).model_dump_json()).to_gymnasium()
+    assert again.dtype == box.dtype
+    assert np.array_equal([again.low, again.high], [box.low, box.high])
+
+
+@pytest.mark.parametrize(
+    "space", [gym.spaces.Discrete(3), gym.spaces.Box(0.0, 1.0, (2, 2)), gym.spaces.Box(0.0, 9.0, (2,), np.float64)]
+)
+def test_other_spaces_are_refused(space):
+    with pytest.raises(ValueError, match="not a flat Box of float32"):
+        Space.from_gymnasium(space)
+
+
+def test_saving_replaces_a_link_and_leaves_no_litter(policy, tmp_path: Path):
+    cache = tmp_path / "cache"
+    cache.write_text("precious")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / JSON_FILE).symlink_to(cache)
+    policy.save(tmp_path / "models")
+    assert cache.read_text() == "precious"
+    assert sorted(file.name for file in (tmp_path / "models").iterdir()) == [JSON_FILE, WEIGHTS_FILE]
