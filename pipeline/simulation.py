@@ -1,0 +1,170 @@
+"""Isaac Lab, from the params to a running vector environment."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import isaaclab_tasks  # noqa: F401  (registers the tasks)
+import torch
+from isaaclab.app import launch_simulation, validate_launch
+from isaaclab.envs import DirectMARLEnvCfg
+from isaaclab.sim import GroundPlaneCfg
+from isaaclab.utils import to_dict
+from isaaclab_rl.entrypoints.common import request_warp_determinism
+from isaaclab_rl.sb3 import Sb3VecEnvWrapper
+from isaaclab_tasks.utils import resolve_task_config
+
+from pipeline.errors import UserError
+from pipeline.params import Params, Sim, did_you_mean
+from pipeline.workarounds import allow_pinned_arrays_without_cuda, step_physx_on_the_calling_thread
+
+CARTPOLE = Path("assets/cartpole.usda")
+NVIDIA_CARTPOLE = "/Classic/Cartpole/cartpole.usd"
+
+
+def configure(params: Params, *, num_envs: int, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Resolve the task's configuration and the registered agent's settings, without starting the simulator.
+
+    Args:
+        params: The params; ``env`` has the last word.
+        num_envs: Number of environments.
+        seed: Seed of the environments.
+
+    Returns:
+        The configuration of the environment, ready for :func:`running`, and the agent's settings as registered.
+
+    Raises:
+        UserError: If the task has no such physics, or no such field as ``env`` names.
+    """
+    cfg, agent = _registered(params.sim)
+    cfg.scene.num_envs = num_envs
+    cfg.seed = seed
+    cfg.sim.device = resolve_device(params.sim.device)
+    cfg.compute_final_obs = True  # else SB3 bootstraps time-outs from the observation after the reset
+    use_own_cartpole(cfg.scene)
+    validate_launch(cfg)  # settles which engine `physx` means, so that `env` can reach its settings
+    if params.sim.deterministic:
+        cfg.sim.physics.deterministic = True
+    for path, value in params.env.items():
+        override(cfg, path, value)
+    return cfg, agent
+
+
+def _registered(sim: Sim) -> tuple[Any, dict[str, Any]]:
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # upstream prints which files it reads
+            return resolve_task_config(sim.task, sim.agent, overrides=[f"physics={sim.physics}"])
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"sim.physics: {sim.task} cannot run on {sim.physics}: {reason}") from None
+
+
+def resolve_device(device: str) -> str:
+    """Name the device that ``sim.device`` means on this machine: ``cpu`` or ``cuda:N``."""
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    return "cuda:0" if device == "cuda" else device
+
+
+def use_own_cartpole(scene: Any) -> None:
+    """Take the project's cartpole in place of NVIDIA's, which would be downloaded at run time, and its ground plane.
+
+    The cartpole hangs 2 m above the plane and never touches it.
+    """
+    robots = [item for item in vars(scene).values() if _usd_path(item).endswith(NVIDIA_CARTPOLE)]
+    for robot in robots:
+        robot.spawn.usd_path = str(CARTPOLE)
+    for name, item in list(vars(scene).items()):
+        if robots and isinstance(getattr(item, "spawn", None), GroundPlaneCfg):
+            setattr(scene, name, None)
+
+
+def _usd_path(item: Any) -> str:
+    return str(getattr(getattr(item, "spawn", None), "usd_path", ""))
+
+
+def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
+    """Set one field of a configuration.
+
+    Args:
+        cfg: The configuration, or a dictionary within it.
+        path: The field, with dots between the levels.
+        value: Its new value; a mapping sets the fields below one by one.
+        parent: Where ``cfg`` stands, for messages.
+
+    Raises:
+        UserError: If there is no such field.
+    """
+    fields = cfg if isinstance(cfg, Mapping) else vars(cfg)
+    name = path if path in fields else path.partition(".")[0]
+    if name not in fields:
+        raise UserError(f"{parent}.{path}: the task's configuration has no such field; {did_you_mean(name, fields)}")
+    below = path[len(name) + 1 :]
+    if below:
+        override(fields[name], below, value, parent=f"{parent}.{name}")
+    elif isinstance(value, Mapping) and fields[name] is not None:
+        for key, item in value.items():
+            override(fields[name], str(key), item, parent=f"{parent}.{name}")
+    else:
+        value = tuple(value) if isinstance(fields[name], tuple) else value  # YAML has lists alone
+        cfg.__setitem__(name, value) if isinstance(cfg, dict) else setattr(cfg, name, value)
+
+
+def export_io_descriptors(cfg: Any, folder: Path) -> None:
+    """Let Isaac Lab write what the observations and actions mean into ``<folder>/io_descriptors``.
+
+    Raises:
+        UserError: If the task is not of the manager-based workflow, the only one that can.
+    """
+    cfg.log_dir = str(folder)
+    override(cfg, "export_io_descriptors", True, parent="train.export_io_descriptors: env")
+
+
+def describe(cfg: Any) -> dict[str, Any]:
+    """The configuration as plain values, the same in every folder and on every host."""
+    return {key: _plain(value) for key, value in to_dict(cfg).items() if key != "log_dir"}
+
+
+def _plain(value: Any) -> Any:
+    """Reduce ``value`` to what every YAML reader knows; what is none of that becomes text, such as a slice."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or type(value) in (bool, int, float, str) else str(value)
+
+
+@contextlib.contextmanager
+def running(params: Params, cfg: Any, log: Path, *, keep_all_info: bool = False) -> Iterator[Sb3VecEnvWrapper]:
+    """Start the simulator with the configuration ``cfg`` of :func:`configure`; one simulator a process.
+
+    Args:
+        params: The params.
+        cfg: The configuration of :func:`configure`.
+        log: Takes the tables that Isaac Lab prints while it starts.
+        keep_all_info: Pass on the task's own statistics of each episode, which is slower.
+
+    Yields:
+        SB3's view of the environments: observations and rewards in numpy, actions within [-1, 1].
+    """
+    allow_pinned_arrays_without_cuda()
+    step_physx_on_the_calling_thread()
+    if params.sim.deterministic:
+        request_warp_determinism(cfg.sim.physics)
+    print(f"{cfg.scene.num_envs} environments of {params.sim.task} on {cfg.sim.device}; the simulator's log: {log}")
+    with launch_simulation(cfg), log.open("w") as file:
+        with contextlib.redirect_stdout(file):
+            env: Any = gym.make(params.sim.task, cfg=cfg)
+        if isinstance(cfg, DirectMARLEnvCfg):
+            from isaaclab.envs import multi_agent_to_single_agent
+
+            env = multi_agent_to_single_agent(env)
+        try:
+            yield Sb3VecEnvWrapper(env, fast_variant=not keep_all_info)
+        finally:
+            env.close()

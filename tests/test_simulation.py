@@ -1,0 +1,158 @@
+"""The simulator as the stages see it: every engine, both workflows, final observations, what counts as success."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.conftest import Project
+
+pytestmark = pytest.mark.sim
+
+TINY = {
+    "ppo": {"n_steps": 4, "batch_size": 16, "n_epochs": 1},
+    "train": {"num_envs": 4, "total_timesteps": 32, "checkpoint_every": None, "log_interval": 16},
+    "evaluate": {"episodes": 3, "num_envs": 2},
+}
+
+START = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from pipeline import simulation
+from pipeline.params import load_params
+params = load_params()
+cfg, agent = simulation.configure(params, num_envs=8, seed=params.evaluate.seed)
+"""
+
+
+@pytest.mark.parametrize(
+    ("physics", "engine"),
+    [
+        ("physx", "OvPhysxCfg"),
+        ("ovphysx", "OvPhysxCfg"),
+        ("newton_mjwarp", "NewtonCfg"),
+        ("newton_kamino", "NewtonCfg"),
+    ],
+)
+def test_trains_and_evaluates_on_every_engine(untouched: Project, physics, engine):
+    untouched.edit_params(TINY | {"sim": {"physics": physics}, "env": {"episode_length_s": 0.1}})
+    untouched.run("python", "-m", "stages.train")
+    untouched.run("python", "-m", "stages.evaluate")
+    runs = [json.loads(path.read_text()) for path in sorted((untouched.folder / "logs").glob("*/run.json"))]
+    assert [run["physics"] for run in runs] == [engine, engine]
+    assert [run["state"] for run in runs] == ["finished", "finished"]
+    assert json.loads((untouched.folder / "metrics" / "evaluate.json").read_text())["length_mean"] == 6
+
+
+def test_the_direct_workflow_trains_and_evaluates_without_a_download(untouched: Project):
+    untouched.edit_params(TINY | {"sim": {"task": "Isaac-Cartpole-Direct"}, "env": {"episode_length_s": 0.1}})
+    untouched.run("python", "-m", "stages.train")
+    untouched.run("python", "-m", "stages.evaluate")
+    assert "success_rate" in json.loads((untouched.folder / "metrics" / "evaluate.json").read_text())
+
+
+def test_isaac_sims_own_physx_is_configured_as_isaac_lab_does(untouched: Project):
+    untouched.edit_params({"sim": {"physics": "isaacsim_physx"}, "env": {"sim.physics.solver_type": 0}})
+    configured = "print(type(cfg.sim.physics).__name__, cfg.sim.physics.solver_type, cfg.sim.physics.deterministic)"
+    assert untouched.run("python", "-c", START + configured).stdout.endswith("PhysxCfg 0 True\n")
+
+
+@pytest.mark.parametrize(
+    ("env", "sentence"),
+    [
+        ({"scene.robott.spawn": 1}, "env.scene.robott.spawn: the task's configuration has no such field; did you mean"),
+        ({"rewards": {"pole_pos": {"wieght": 1}}}, "env.rewards.pole_pos.wieght: the task's configuration has no such"),
+        ({"episode_length": 1}, "did you mean episode_length_s"),
+    ],
+)
+def test_a_path_that_the_task_does_not_have_is_one_sentence(untouched: Project, env, sentence):
+    untouched.edit_params({"env": env})
+    result = untouched.run("python", "-m", "stages.train", check=False)
+    assert result.returncode == 1
+    assert sentence in result.stderr.splitlines()[-1]
+
+
+def test_env_reaches_every_kind_of_field(untouched: Project):
+    env = {
+        "episode_length_s": 7.5,  # an int by default
+        "rewards.pole_pos.weight": -2.0,
+        "events": {"reset_cart_position": {"params": {"position_range": [-0.5, 0.5]}}},
+        "scene.robot.actuators.cart_actuator.damping": 5.0,
+        "scene.distant_light": None,
+    }
+    untouched.edit_params({"env": env})
+    fields = (
+        "print(cfg.episode_length_s, cfg.rewards.pole_pos.weight,"
+        "cfg.events.reset_cart_position.params['position_range'],"
+        "cfg.scene.robot.actuators['cart_actuator'].damping, cfg.scene.distant_light)"
+    )
+    assert untouched.run("python", "-c", START + fields).stdout.endswith("7.5 -2.0 (-0.5, 0.5) 5.0 None\n")
+
+
+def test_time_outs_carry_the_final_observation_and_not_the_one_after_the_reset(untouched: Project):
+    untouched.edit_params({"env": {"episode_length_s": 0.5}})
+    code = """
+cfg.events.reset_cart_position.params["position_range"] = (0.9, 1.0)
+with simulation.running(params, cfg, Path("simulator.log")) as env:
+    env.reset()
+    before = env.reset()
+    for _ in range(30):
+        after, _, done, infos = env.step(np.full((8, 1), -1.0, dtype=np.float32))
+        before, previous = after, before
+    assert done.all()
+    final = np.stack([info["terminal_observation"] for info in infos])
+    assert all(info["TimeLimit.truncated"] for info in infos)
+    # Full thrust along -y for half a second; the next episode starts at 0.9 m to 1 m again.
+    assert (final[:, 0] < previous[:, 0]).all() and (np.abs(final[:, 0] - previous[:, 0]) < 0.5).all()
+    assert (final[:, 0] < 0.6).all() and (after[:, 0] >= 0.9).all()
+"""
+    untouched.run("python", "-c", START + code)
+
+
+def test_doing_nothing_lasts_every_episode_and_never_succeeds(untouched: Project):
+    untouched.edit_params({"env": {"episode_length_s": 5}})
+    code = """
+from pipeline.evaluation import play_episodes, summarize
+with simulation.running(params, cfg, Path("simulator.log")) as env:
+    metrics = summarize(play_episodes(env, lambda observations: torch.zeros(8, 1), 20), seed=0)
+assert metrics["length_mean"] == 300, metrics
+assert metrics["success_rate"] == 0, metrics
+assert metrics["return_mean"] < -15, metrics
+"""
+    untouched.run("python", "-c", START + code)
+
+
+def test_evaluation_starts_with_moving_joints(untouched: Project):
+    code = """
+from pipeline.evaluation import reset
+with simulation.running(params, cfg, Path("simulator.log")) as env:
+    assert (reset(env)[:, 2:].abs() > 1e-6).all()
+"""
+    untouched.run("python", "-c", START + code)
+
+
+def test_stock_sb3_reproduces_the_evaluation_to_the_bit(project: Project):
+    code = """
+import json
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+with simulation.running(params, cfg, Path("simulator.log")) as env:
+    env.reset()
+    normalized = VecNormalize.load("models/model_vecnormalize.pkl", env)
+    normalized.training = normalized.norm_reward = False
+    model = PPO.load("models/model.zip", normalized)
+    observations = normalized.reset()
+    returns = [[] for _ in range(8)]
+    while min(map(len, returns)) < 2:
+        observations, _, _, infos = normalized.step(model.predict(observations, deterministic=True)[0])
+        for index, info in enumerate(infos):
+            if "episode" in info:
+                returns[index].append(info["episode"]["r"])
+# 12 episodes of 8 environments: two of the last four, one of the others.
+print(json.dumps([value for index, values in enumerate(returns) for value in values[: 1 + (index >= 4)]]))
+"""
+    returns = json.loads(project.run("python", "-c", START + code).stdout.splitlines()[-1])
+    rows = (project.folder / "metrics" / "episodes.csv").read_text().splitlines()[1:]
+    assert returns == [float(row.split(",")[2]) for row in rows]
