@@ -1,0 +1,84 @@
+"""What happens beside the training: the learning curve, checkpoints, the task's own statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter
+from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecNormalize
+
+from pipeline.policy import Policy
+
+
+class LearningCurve(KVWriter):
+    """Collects what SB3 logs as rows, one a point, less the times, which two honest runs may differ in."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Add a row at ``step`` timesteps."""
+        values = {key: value for key, value in sorted(key_values.items()) if not key.startswith("time/")}
+        self.rows.append({"timesteps": step} | {key: float(value) for key, value in values.items()})
+
+    def summary(self) -> dict[str, float]:
+        """Timesteps, and the newest episode return and length in training (noisy actions; not the evaluation's)."""
+        names = {"timesteps": "timesteps", "rollout/ep_rew_mean": "return_mean", "rollout/ep_len_mean": "length_mean"}
+        newest = {column: value for row in self.rows for column, value in row.items()}
+        return {name: newest[column] for column, name in names.items() if column in newest}
+
+    def close(self) -> None:
+        """Nothing to close: the rows are written by the stage, when it has succeeded."""
+
+
+class Checkpoints(BaseCallback):
+    """Saves the policy, weights and normalisation, every so many timesteps as ``<folder>/<timesteps>/``."""
+
+    def __init__(self, folder: Path, every: int | None, task: str, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self.folder = folder
+        self.every = every
+        self.task = task
+        self.settings = settings
+        self._saved = 0
+        folder.mkdir(parents=True, exist_ok=True)  # DVC wants its outputs to exist, if only empty
+
+    def _on_rollout_start(self) -> None:
+        # Here and not at the rollout's end: the update with the last rollout is done.
+        if self.every and self.num_timesteps // self.every > self._saved // self.every:
+            self.save(self.folder / str(self.num_timesteps))
+            self._saved = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        return True
+
+    def save(self, folder: Path) -> None:
+        """Save the policy as it is now."""
+        folder.mkdir(parents=True, exist_ok=True)
+        trained_unit(self.model, self.task, self.settings).save(folder)
+
+
+class TaskStatistics(BaseCallback):
+    """Logs what the task itself reports of an episode, such as its reward terms, over SB3's window of episodes."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        episodes = list(self.model.ep_info_buffer or ())
+        for name in episodes[-1] if episodes else ():
+            if name not in ("r", "l", "t"):
+                self.logger.record(f"task/{name}", safe_mean([float(episode[name]) for episode in episodes]))
+
+
+def trained_unit(model: BaseAlgorithm, task: str, settings: dict[str, Any]) -> Policy:
+    """The policy of ``model`` with the normalisation of its environments."""
+    env = model.get_vec_normalize_env()
+    assert isinstance(model, PPO)
+    assert isinstance(env, VecNormalize)
+    return Policy.from_sb3(model, env, task=task, agent=settings)

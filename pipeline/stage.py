@@ -1,0 +1,56 @@
+"""How every stage runs: params first, then the checks, then the simulator; one sentence for what the user can mend."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from pipeline.checks import check_all
+from pipeline.errors import UserError
+from pipeline.params import Params, Sim, load_params
+from pipeline.provenance import Run
+
+MODELS = Path("models")
+METRICS = Path("metrics")
+VIDEOS = Path("videos")
+
+Stage = Callable[[Params, Run], None]
+
+
+def run_stage(stage: Stage) -> None:
+    """Run a stage as a process: exits with 1 after a :class:`UserError`, with 130 after Ctrl-C or SIGTERM.
+
+    Args:
+        stage: The function of the stage. It imports torch and the simulator itself, because they read the settings
+            that are made here.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    name = stage.__name__
+    try:
+        params = load_params()
+        check_all(params)
+        prepare_process(params.sim)
+        with Run(name, params) as run:
+            stage(params, run)
+    except UserError as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        print(f"{name}: stopped; DVC records nothing of this run.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def prepare_process(sim: Sim) -> None:
+    """Set what the numerical libraries read when they are imported: thread counts, deterministic cuBLAS, no network."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(sim.threads)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    if sim.deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"

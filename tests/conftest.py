@@ -1,0 +1,107 @@
+"""A copy of the project that a test may run and change, at a size that takes seconds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+
+SMALL = {
+    "ppo": {"batch_size": 64, "n_epochs": 2},
+    "train": {"num_envs": 16, "total_timesteps": 1024, "checkpoint_every": 512, "log_interval": 256},
+    "env": {"episode_length_s": 0.5},
+    "evaluate": {"episodes": 12, "num_envs": 8},
+    "render": {"episodes": 1, "length": 8, "width": 160, "height": 90},
+}
+
+
+class Project:
+    """A Git and DVC repository of this project's files, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command there with the project's Python first on the path, as ``make`` does."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        result = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=os.environ | {"PATH": path, "TQDM_DISABLE": "1"} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and result.returncode:
+            pytest.fail(f"{' '.join(command)} failed:\n{result.stdout[-6000:]}\n{result.stderr[-6000:]}", pytrace=False)
+        return result
+
+    def edit_params(self, changes: dict[str, Any]) -> None:
+        """Merge ``changes`` into params.yaml, two levels deep."""
+        yaml = YAML()
+        path = self.folder / "params.yaml"
+        params = yaml.load(path.read_text())
+        for section, values in changes.items():
+            if isinstance(values, dict):
+                params[section].update(values)
+            else:
+                params[section] = values
+        with path.open("w") as file:
+            yaml.dump(params, file)
+
+    def commit(self, message: str) -> None:
+        """Commit everything that is not ignored."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+
+@pytest.fixture(scope="session")
+def source_files() -> list[Path]:
+    """The project's files: tracked, or new and not ignored; without results, which belong to the real params."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    return [Path(name) for name in listed if name != "dvc.lock" and not name.startswith(("metrics/", "docs/"))]
+
+
+def make_project(folder: Path, files: list[Path]) -> Project:
+    """Copy ``files`` into ``folder`` as a repository with small params and a remote beside it."""
+    for name in files:
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    project = Project(folder)
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    project.run("git", "config", "user.name", "Test")
+    project.run("git", "config", "user.email", "test@localhost")
+    project.run("dvc", "remote", "modify", "storage", "url", str(folder.parent / "storage"))
+    project.edit_params(SMALL)
+    project.commit("Small experiment")
+    return project
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, source_files: list[Path]) -> Project:
+    """A project in which ``dvc repro`` has run once and whose results are committed."""
+    project = make_project(tmp_path_factory.mktemp("project") / "clone", source_files)
+    project.run("dvc", "repro")
+    project.commit("Results")
+    return project
+
+
+@pytest.fixture
+def untouched(tmp_path: Path, source_files: list[Path]) -> Project:
+    """A project in which nothing has run."""
+    return make_project(tmp_path / "clone", source_files)

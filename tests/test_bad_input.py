@@ -1,0 +1,99 @@
+"""Bad input through the door that users use, the stage: one sentence, exit code 1, no simulator, nothing lost."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.conftest import Project
+
+pytestmark = pytest.mark.unit
+
+BAD_PARAMS = [
+    ({"ppo": {"lerning_rate": 1e-3}}, "ppo.lerning_rate is not a parameter; did you mean learning_rate?"),
+    ({"train": {"num_env": 4}}, "train.num_env is not a parameter; did you mean num_envs"),
+    ({"sim": {"deterministic": "maybe"}}, "sim.deterministic: input should be a valid boolean (given: 'maybe')"),
+    ({"ppo": {"learning_rate": "maybe"}}, "ppo.learning_rate: should be a number (given: 'maybe')"),
+    ({"ppo": {"learning_rate": -1.0}}, "ppo.learning_rate: should be a positive number"),
+    ({"ppo": {"n_epochs": True}}, "ppo.n_epochs: should be a number (given: True)"),
+    ({"train": {"num_envs": 0}}, "train.num_envs: input should be greater than 0 (given: 0)"),
+    ({"evaluate": {"episodes": -3}}, "evaluate.episodes: input should be greater than 0 (given: -3)"),
+    ({"train": {"total_timesteps": 10.5}}, "train.total_timesteps: input should be a valid integer"),
+    ({"ppo": {"gamma": 1.5}}, "ppo.gamma: input should be less than or equal to 1 (given: 1.5)"),
+    ({"ppo": {"gamma": float("nan")}}, "ppo.gamma:"),
+    ({"ppo": {"batch_size": 100}}, "ppo.batch_size should divide the rollout of 256"),
+    ({"ppo": {"n_minibatches": 4}}, "ppo takes batch_size or n_minibatches, not both"),
+    ({"render": {"camera": {"eye": [1.0, 2.0]}}}, "render.camera"),
+    ({"render": {"width": 161}}, "render.width: input should be a multiple of 2 (given: 161)"),
+    ({"seed": -1}, "dvc exp run -S seed=$RANDOM"),
+    ({"seed": 2**32}, "seed: input should be less than 4294967296"),
+    ({"seed": 1000000}, "evaluate.seed should differ from seed"),
+    ({"sim": {"task": "Isaac-Cartpole-v0"}}, "did you mean Isaac-Cartpole or Isaac-Cartpole-Direct?"),
+    ({"sim": {"task": "Isaac-Cartpol"}}, "did you mean Isaac-Cartpole"),
+    ({"sim": {"agent": "rl_games_cfg_entry_point"}}, "sim.agent: Isaac-Cartpole has no agent configuration"),
+    ({"sim": {"physics": "bullet"}}, "sim.physics: input should be 'physx', 'ovphysx'"),
+    ({"sim": {"device": "gpu"}}, "sim.device:"),
+    ({"sim": {"device": "cuda:99"}}, "sim.device: cuda:99 was asked for, and this machine has"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), BAD_PARAMS, ids=[sentence for _, sentence in BAD_PARAMS])
+def test_a_stage_refuses_it_in_one_sentence_before_the_simulator(untouched: Project, changes, sentence):
+    untouched.edit_params(changes)
+    started = time.monotonic()
+    result = untouched.run("python", "-m", "stages.train", check=False)
+    assert result.returncode == 1
+    assert sentence in result.stderr
+    assert result.stderr.startswith("train: ")
+    assert result.stderr.count("\n") == 1
+    assert not result.stdout
+    assert time.monotonic() - started < 10, "torch or the simulator was imported"  # under 2 s on an idle machine
+
+
+def test_no_check_imports_torch_or_the_simulator(untouched: Project):
+    code = (
+        "import sys; from pipeline.stage import check_all, load_params; check_all(load_params());"
+        "sys.exit(bool({'torch', 'warp', 'isaaclab', 'stable_baselines3'} & set(sys.modules)))"
+    )
+    untouched.run("python", "-c", code)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("seed: [", "params.yaml is not valid YAML"),
+        ("seed: 1\nseed: 2\n", "params.yaml is not valid YAML"),
+        ("", "params.yaml: input should be"),
+        ("seed: 1\n", "params.yaml: sim is missing"),
+    ],
+)
+def test_a_broken_params_file_is_one_sentence(untouched: Project, content, sentence):
+    (untouched.folder / "params.yaml").write_text(content)
+    result = untouched.run("python", "-m", "stages.evaluate", check=False)
+    assert result.returncode == 1
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_number_that_a_yaml_1_1_writer_left_as_text_is_a_number(untouched: Project):
+    untouched.edit_params({"ppo": {"ent_coef": "1e-05", "learning_rate": "1e-05"}})
+    code = "from pipeline.params import load_params; ppo = load_params().ppo; print(ppo.ent_coef + ppo.learning_rate)"
+    assert untouched.run("python", "-c", code).stdout == "2e-05\n"
+
+
+def test_isaac_sim_that_is_not_installed_is_one_sentence(untouched: Project):
+    untouched.edit_params({"sim": {"physics": "isaacsim_physx"}})
+    result = untouched.run("python", "-m", "stages.train", check=False)
+    assert result.returncode == 1
+    assert "make setup-isaacsim" in result.stderr
+
+
+def test_a_missing_system_library_names_the_packages(untouched: Project):
+    code = (
+        "from pipeline import checks; from pipeline.params import load_params;"
+        "checks.LIBRARIES = ('libNowhere.so.1',); checks.check_libraries(load_params().sim)"
+    )
+    result = untouched.run("python", "-c", code, check=False)
+    assert "libNowhere.so.1" in result.stderr
+    assert "apt-get install libgl1 libopengl0 libglx0" in result.stderr

@@ -1,0 +1,114 @@
+"""The pipeline through DVC, on the real simulator: what a user does, at a size that takes seconds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+
+pytestmark = pytest.mark.sim
+
+STAGES = ("train", "evaluate", "render")
+
+
+def ran(output: str) -> set[str]:
+    """The stages that a ``dvc`` command ran, by its output."""
+    return {stage for stage in STAGES if f"Running stage '{stage}'" in output}
+
+
+def metrics(project: Project, name: str) -> dict[str, float]:
+    return json.loads((project.folder / "metrics" / f"{name}.json").read_text())
+
+
+def test_repro_makes_every_output_and_a_second_time_nothing(project):
+    for name in ("policy.safetensors", "policy.json", "model.zip", "model_vecnormalize.pkl", "policy.onnx"):
+        assert (project.folder / "models" / name).stat().st_size
+    assert {path.name for path in (project.folder / "models" / "checkpoints").iterdir()} == {"512"}
+    assert ran(project.run("dvc", "repro").stdout) == set()
+    assert not project.run("git", "status", "--porcelain").stdout
+
+
+def test_evaluation_has_one_row_an_episode_and_names_the_policy(project):
+    with (project.folder / "metrics" / "episodes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    assert sorted({row["environment"] for row in rows}) == [str(number) for number in range(8)]
+    evaluation = metrics(project, "evaluate")
+    assert evaluation["policy_sha256"] == metrics(project, "train")["policy_sha256"]
+    assert evaluation["return_low"] <= evaluation["return_mean"] <= evaluation["return_high"]
+
+
+def test_learning_curve_has_timesteps_and_no_times(project):
+    with (project.folder / "metrics" / "learning_curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["timesteps"]) for row in rows] == [256, 512, 768, 1024]
+    assert {"rollout/ep_rew_mean", "train/explained_variance"} <= set(rows[0])
+    assert not [column for column in rows[0] if column.startswith("time/")]
+
+
+@pytest.mark.parametrize(
+    ("override", "stages"),
+    [
+        ("evaluate.episodes=9", {"evaluate"}),
+        ("render.camera.eye=[8.0,0.0,3.0]", {"render"}),
+        ("ppo.learning_rate=1e-05", {"train", "evaluate", "render"}),
+        ("normalize.rewards=false", {"train", "evaluate", "render"}),
+        ("+env.rewards.pole_pos.weight=-2.0", {"train", "evaluate", "render"}),
+    ],
+)
+def test_an_experiment_runs_just_the_stages_that_it_concerns(project, override, stages):
+    before = metrics(project, "evaluate")
+    try:
+        assert ran(project.run("dvc", "exp", "run", "-S", override).stdout) == stages
+        assert (metrics(project, "evaluate") != before) == ("evaluate" in stages)
+        assert override.split("=")[0].strip("+") in project.run("dvc", "params", "diff").stdout
+        assert ("return_mean" in project.run("dvc", "metrics", "diff").stdout) == ("evaluate" in stages)
+    finally:
+        project.run("git", "checkout", "--quiet", "--", ".")
+        project.run("dvc", "checkout")
+
+
+def test_a_queued_experiment_runs_and_is_shown(project):
+    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "seed=5")
+    project.run("dvc", "exp", "run", "--run-all", "--jobs", "1")
+    shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
+    experiments = [experiment["revs"][0] for experiment in shown[1]["experiments"] or []]
+    queued = next(experiment for experiment in experiments if experiment["name"] == "queued")
+    assert queued["data"]["params"]["params.yaml"]["data"]["seed"] == 5
+    assert (
+        queued["data"]["metrics"]["metrics/evaluate.json"]["data"]["return_mean"]
+        != metrics(project, "evaluate")["return_mean"]
+    )
+    runs = [path.name for path in (project.folder / "logs").iterdir()]
+    assert any("queued_train" in name for name in runs), "the run's log belongs to the main repository"
+
+
+def test_plots_show_draws_every_plot(project, tmp_path):
+    project.run("dvc", "plots", "show", "--out", str(tmp_path / "plots"))
+    html = (tmp_path / "plots" / "index.html").read_text()
+    for title in ("Episode return in training", "Episode length in training", "Distribution of the held-out"):
+        assert title in html
+    assert {path.suffix for path in (tmp_path / "plots").rglob("*cartpole*")} == {".gif"}
+    assert list((tmp_path / "plots").rglob("*film_strip*"))
+
+
+def test_a_second_clone_pulls_one_file_or_all_and_is_up_to_date(project, tmp_path):
+    project.run("dvc", "push")
+    project.run("git", "tag", "--annotate", "cartpole-policy@v1.0.0", "--message", "First")
+    clone = Project(tmp_path / "clone")
+    subprocess.run(["git", "clone", "--quiet", project.folder, clone.folder], check=True)
+    clone.run("dvc", "pull", "models/policy.safetensors")
+    assert {path.name for path in (clone.folder / "models").iterdir()} == {".gitignore", "policy.safetensors"}
+    clone.run("dvc", "pull")
+    assert ran(clone.run("dvc", "repro").stdout) == set()
+    clone.run("dvc", "artifacts", "get", str(project.folder), "cartpole-policy", "--out", "release")
+    assert same_bytes(clone.folder / "release" / "policy.onnx", project.folder / "models" / "policy.onnx")
+
+
+def same_bytes(first: Path, second: Path) -> bool:
+    return first.read_bytes() == second.read_bytes()

@@ -1,0 +1,94 @@
+"""Check that this machine can run the pipeline as params.yaml stands, and print a table."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from pipeline import checks
+from pipeline.errors import UserError
+from pipeline.params import Params, load_params
+
+FREE_GIGABYTES = 2
+
+
+def main() -> None:
+    """Print one line a check; exit with 1 if one fails."""
+    try:
+        params = load_params()
+    except UserError as error:
+        sys.exit(f"params.yaml   FAILED   {error}")
+    print("params.yaml   ok")
+    failures = [name for name, check in CHECKS.items() if not _passes(name, check, params)]
+    if failures:
+        sys.exit(1)
+
+
+def _passes(name: str, check: Callable[[Params], str], params: Params) -> bool:
+    try:
+        print(f"{name:<13} ok       {check(params)}")
+    except UserError as error:
+        print(f"{name:<13} FAILED   {error}")
+        return False
+    return True
+
+
+def _task(params: Params) -> str:
+    checks.check_task(params.sim)
+    return params.sim.task
+
+
+def _settings(params: Params) -> str:
+    # Imported here, since a missing package is what the check before this one reports.
+    from pipeline import ppo, simulation
+
+    _, agent = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
+    ppo.resolve_settings(params, agent)
+    return f"{len(params.env)} overrides of the task's configuration"
+
+
+def _physics(params: Params) -> str:
+    checks.check_physics(params.sim)
+    return params.sim.physics
+
+
+def _device(params: Params) -> str:
+    checks.check_device(params.sim)
+    return f"{params.sim.device}; {checks.cuda_device_count()} CUDA devices"
+
+
+def _libraries(params: Params) -> str:
+    checks.check_libraries(params.sim)
+    return ", ".join(checks.LIBRARIES)
+
+
+def _disk(params: Params) -> str:
+    free = shutil.disk_usage(".").free / 1e9
+    if free < FREE_GIGABYTES:
+        raise UserError(f"{free:.1f} GB free; make room for {FREE_GIGABYTES} GB, for example with `dvc gc --workspace`")
+    return f"{free:.0f} GB free"
+
+
+def _remote(params: Params) -> str:
+    try:
+        return Repo().cloud.get_remote_odb().path
+    except DvcException as error:
+        raise UserError(f"{error}; see `dvc remote list`") from None
+
+
+CHECKS: dict[str, Callable[[Params], str]] = {
+    "task": _task,
+    "physics": _physics,
+    "device": _device,
+    "libraries": _libraries,
+    "env and ppo": _settings,
+    "disk": _disk,
+    "DVC remote": _remote,
+}
+
+if __name__ == "__main__":
+    main()
