@@ -13,7 +13,7 @@ from pipeline.params import Camera, TrainVideo
 from pipeline.video import tile, write_mp4
 
 TILES = 64
-TILE_WIDTH, TILE_HEIGHT = 160, 90  # pixels
+TILE_WIDTH, TILE_HEIGHT = 160, 60  # pixels
 
 
 def film_training(cfg: Any, camera: Camera) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -15,27 +17,54 @@ from PIL import Image
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
 
-GIF_WIDTH = 480
-GIF_FPS = 15
+GIF_WIDTH = 800
+GIF_FPS = 20
 STRIP_FRAMES = 8
-STRIP_WIDTH = 320
+STRIP_WIDTH = 400
+GAP = 4  # pixels between tiles
+
+
+def steps_per_frame(fps: int, step_dt: float) -> int:
+    """How many steps of the environment [s] a frame lasts, if the video is to run at the speed of life."""
+    rate = round(1 / step_dt)
+    if rate % fps:
+        raise UserError(f"render.fps should divide the task's {rate} steps a second (given: {fps})")
+    return rate // fps
+
+
+def average_down(images: np.ndarray, factor: int) -> np.ndarray:
+    """Average squares of ``factor`` x ``factor`` pixels into one, in whole numbers.
+
+    Args:
+        images: uint8 ``[images, factor * height, factor * width, 3]``.
+        factor: Pixels along each side of a square.
+
+    Returns:
+        uint8 ``[images, height, width, 3]``.
+    """
+    count, height, width, _ = images.shape
+    squares = images.reshape(count, height // factor, factor, width // factor, factor, 3)
+    area = factor**2
+    return ((squares.sum(axis=(2, 4), dtype=np.uint16) + area // 2) // area).astype(np.uint8)
 
 
 def tile(images: np.ndarray) -> np.ndarray:
-    """Lay the pictures of several environments out as one.
+    """Lay pictures out as one, row by row, with ``GAP`` white pixels in between.
 
     Args:
-        images: uint8 ``[environments, height, width, 3]``.
+        images: uint8 ``[images, height, width, 3]``.
 
     Returns:
-        uint8 ``[rows * height, columns * width, 3]``, as square as can be; what is left over stays black.
+        uint8 ``[rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3]``, as square as can be but rather wide
+        than high; what is left over stays white.
     """
     count, height, width, _ = images.shape
-    columns = math.ceil(math.sqrt(count))
+    columns = math.ceil(math.sqrt(count * height / width))
     rows = math.ceil(count / columns)
-    grid = np.zeros((rows * columns, height, width, 3), dtype=np.uint8)
-    grid[:count] = images
-    return grid.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    grid = np.full((rows * columns, height + GAP, width + GAP, 3), 255, dtype=np.uint8)
+    grid[:count, :height, :width] = images
+    grid = grid.reshape(rows, columns, height + GAP, width + GAP, 3).swapaxes(1, 2)
+    return grid.reshape(rows * (height + GAP), columns * (width + GAP), 3)[:-GAP, :-GAP]
 
 
 def check_frames(frames: np.ndarray) -> None:
@@ -83,32 +112,34 @@ def write_mp4(path: Path, frames: np.ndarray, fps: int) -> None:
 
 def write_gif(path: Path, frames: np.ndarray, fps: int) -> None:
     """Write a looping GIF of at most ``GIF_WIDTH`` pixels and ``GIF_FPS`` frames a second, with one palette."""
-    every = max(1, round(fps / GIF_FPS))
+    every = math.ceil(fps / GIF_FPS)
     images = [_scaled(frame, GIF_WIDTH) for frame in frames[::every]]
-    palette = _filmstrip(images[:: max(1, len(images) // STRIP_FRAMES)]).quantize(256, dither=Image.Dither.NONE)
-    first, *rest = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    palette = Image.fromarray(tile(_spread(images))).quantize(256, dither=Image.Dither.NONE)
+    first, *rest = [Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    # A GIF counts hundredths of a second: rounded one by one, 15 frames a second would run too fast.
+    times = [round(100 * every * number / fps) for number in range(len(images) + 1)]
+    durations = [10 * (end - start) for start, end in itertools.pairwise(times)]
     file = io.BytesIO()
-    duration = round(1000 * every / fps)
-    first.save(file, "GIF", save_all=True, append_images=rest, duration=duration, loop=0, optimize=False)
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
     write_atomically(path, file.getvalue())
 
 
 def write_film_strip(path: Path, frames: np.ndarray) -> None:
-    """Write ``STRIP_FRAMES`` frames, evenly spread over the video, side by side as a PNG."""
-    chosen = np.linspace(0, len(frames) - 1, STRIP_FRAMES).round().astype(int)
+    """Write ``STRIP_FRAMES`` frames, evenly spread over the video from its first, as tiles of a PNG."""
     file = io.BytesIO()
-    _filmstrip([_scaled(frames[index], STRIP_WIDTH) for index in chosen]).save(file, "PNG")
+    Image.fromarray(tile(np.stack([_scaled(frame, STRIP_WIDTH) for frame in _spread(frames)]))).save(file, "PNG")
     write_atomically(path, file.getvalue())
 
 
-def _scaled(frame: np.ndarray, width: int) -> Image.Image:
-    image = Image.fromarray(frame)
-    width = min(width, image.width)
-    return image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+def _spread(frames: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """``STRIP_FRAMES`` of the frames: uint8 ``[STRIP_FRAMES, height, width, 3]``."""
+    return np.stack([frames[number * len(frames) // STRIP_FRAMES] for number in range(STRIP_FRAMES)])
 
 
-def _filmstrip(images: list[Image.Image]) -> Image.Image:
-    strip = Image.new("RGB", (sum(image.width for image in images), images[0].height))
-    for position, image in enumerate(images):
-        strip.paste(image, (position * image.width, 0))
-    return strip
+def _scaled(frame: np.ndarray, width: int) -> np.ndarray:
+    """Shrink a frame to ``width`` pixels if it is wider: uint8 ``[height, width, 3]``."""
+    height, full_width, _ = frame.shape
+    if full_width <= width:
+        return frame
+    size = (width, round(height * width / full_width))
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS))
