@@ -216,6 +216,8 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         raise UserError(f"{path} is missing; run the stage in the project's folder, through `dvc repro`") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} has no sections; run `git checkout params.yaml`")
     try:
         return Params.model_validate(content)
     except ValidationError as error:
@@ -247,5 +249,5 @@ def _siblings(location: tuple[int | str, ...]) -> list[str]:
 def did_you_mean(given: object, allowed: Iterable[str]) -> str:
     """The names of ``allowed`` nearest to ``given``, as the end of a sentence; all of them if none is near."""
     allowed = list(allowed)
-    near = difflib.get_close_matches(str(given), allowed, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(given), allowed, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(allowed)}"
