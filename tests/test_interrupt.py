@@ -1,0 +1,49 @@
+"""Ctrl-C during training, through DVC: it ends soon, keeps the policy so far, and records nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+
+pytestmark = pytest.mark.sim
+
+
+def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
+    untouched.edit_params({"train": {"total_timesteps": 100_000_000}})
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        ["dvc", "repro", "train"],
+        cwd=untouched.folder,
+        env=os.environ | {"PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as dvc:
+        wait_for(untouched.folder / "models" / "checkpoints" / "512")
+        interrupted = time.monotonic()
+        os.killpg(dvc.pid, signal.SIGINT)  # what a terminal does: to dvc and the stage alike
+        output, _ = dvc.communicate(timeout=60)
+    assert time.monotonic() - interrupted < 30
+    assert dvc.returncode
+    assert "train: stopped at" in output
+    assert "DVC records nothing of this run" in output
+    assert "Traceback" not in output
+    assert not (untouched.folder / "dvc.lock").exists()
+    (checkpoint,) = untouched.folder.glob("logs/*_train/checkpoint")
+    assert {file.name for file in checkpoint.iterdir()} == {"policy.json", "policy.safetensors"}
+
+
+def wait_for(path: Path, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.2)
