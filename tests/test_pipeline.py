@@ -52,21 +52,25 @@ def test_learning_curve_has_timesteps_and_no_times(project):
 
 
 @pytest.mark.parametrize(
-    ("override", "stages"),
+    ("overrides", "stages"),
     [
-        ("evaluate.episodes=9", {"evaluate"}),
-        ("render.camera.eye=[8.0,0.0,3.0]", {"render"}),
-        ("ppo.learning_rate=1e-05", {"train", "evaluate", "render"}),
-        ("normalize.rewards=false", {"train", "evaluate", "render"}),
-        ("+env.rewards.pole_pos.weight=-2.0", {"train", "evaluate", "render"}),
+        (["evaluate.episodes=9"], {"evaluate"}),
+        (["render.camera.eye=[8.5,0.0,3.3]"], {"render"}),
+        (
+            ["ppo.learning_rate=1e-05", "normalize.rewards=false", "+env.rewards.pole_pos.weight=-2.0"],
+            {"train", "evaluate", "render"},
+        ),
     ],
+    ids=["int", "list", "float, bool and an added key"],
 )
-def test_an_experiment_runs_just_the_stages_that_it_concerns(project, override, stages):
+def test_an_experiment_runs_just_the_stages_that_it_concerns(project, overrides, stages):
     before = metrics(project, "evaluate")
+    changes = [part for override in overrides for part in ("-S", override)]
     try:
-        assert ran(project.run("dvc", "exp", "run", "-S", override).stdout) == stages
+        assert ran(project.run("dvc", "exp", "run", *changes).stdout) == stages
         assert (metrics(project, "evaluate") != before) == ("evaluate" in stages)
-        assert override.split("=")[0].strip("+") in project.run("dvc", "params", "diff").stdout
+        differences = project.run("dvc", "params", "diff").stdout
+        assert all(override.split("=")[0].strip("+") in differences for override in overrides)
         assert ("return_mean" in project.run("dvc", "metrics", "diff").stdout) == ("evaluate" in stages)
     finally:
         project.run("git", "checkout", "--quiet", "--", ".")

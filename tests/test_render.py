@@ -8,6 +8,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from pipeline.video import GAP
 from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
@@ -23,14 +24,14 @@ def decode(path, *, height: int, width: int) -> np.ndarray:
 
 
 def test_the_video_shows_a_moving_cartpole_and_is_the_same_bytes_again(project: Project):
-    """Two environments, stacked, whose episodes of 8 steps are drawn in 2 frames each."""
+    """Two environments, side by side, whose episodes of 8 steps are drawn in 2 frames each."""
     try:
         project.edit_params({"render": {"episodes": 2, "num_envs": 2, "length": 8, "fps": 15}})
         videos = []
         for _ in range(2):
             project.run("python", "-m", "stages.render")
             videos.append({name: (project.folder / "videos" / name).read_bytes() for name in NAMES})
-        frames = decode(project.folder / "videos" / NAMES[0], height=184, width=160)
+        frames = decode(project.folder / "videos" / NAMES[0], height=90, width=160 + GAP + 160)
     finally:
         project.run("git", "checkout", "--quiet", "--", ".")
         project.run("dvc", "checkout", "--force")
@@ -39,10 +40,10 @@ def test_the_video_shows_a_moving_cartpole_and_is_the_same_bytes_again(project: 
     assert frames.mean() > 100
     red, green, blue = np.moveaxis(frames, -1, 0)
     cart, pole = (blue > red + 50), (red > blue + 50) & (green > blue + 20)
-    for tile in (slice(0, 90), slice(94, 184)):
+    for tile in (slice(0, 160), slice(-160, None)):
         for part in (cart, pole):
-            assert (part[:, tile].sum(axis=(1, 2)) >= 8).all()
-    assert np.abs(frames[:2, :90] - frames[:2, 94:]).max() > 100, "both environments start alike"
+            assert (part[:, :, tile].sum(axis=(1, 2)) >= 8).all()
+    assert np.abs(frames[:, :, :160] - frames[:, :, -160:]).max() > 100, "both environments start alike"
     assert (np.abs(np.diff(frames, axis=0)).max(axis=(1, 2, 3)) > 50).all(), "nothing moves"
 
 
