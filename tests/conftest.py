@@ -63,9 +63,13 @@ class Project:
         self.run("git", "commit", "--quiet", "--message", message)
 
 
+# Results belong to the real params, and DVC puts them there by itself.
+RESULTS = ("dvc.lock", "docs/", "metrics/", "models/", "videos/")
+
+
 @pytest.fixture(scope="session")
-def source_files() -> list[Path]:
-    """The project's files: tracked, or new and not ignored; without results, which belong to the real params."""
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of the project's files, tracked or new, with small params."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -73,35 +77,32 @@ def source_files() -> list[Path]:
         text=True,
         check=True,
     ).stdout.splitlines()
-    return [Path(name) for name in listed if name != "dvc.lock" and not name.startswith(("metrics/", "docs/"))]
-
-
-def make_project(folder: Path, files: list[Path]) -> Project:
-    """Copy ``files`` into ``folder`` as a repository with small params and a remote beside it."""
-    for name in files:
-        if (ROOT / name).exists():
+    folder = tmp_path_factory.mktemp("template") / "clone"
+    for name in listed:
+        if not name.startswith(RESULTS) and (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.run("git", "config", "user.name", "Test")
     project.run("git", "config", "user.email", "test@localhost")
-    project.run("dvc", "remote", "modify", "storage", "url", str(folder.parent / "storage"))
     project.edit_params(SMALL)
     project.commit("Small experiment")
-    return project
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory, source_files: list[Path]) -> Project:
-    """A project in which ``dvc repro`` has run once and whose results are committed."""
-    project = make_project(tmp_path_factory.mktemp("project") / "clone", source_files)
-    project.run("dvc", "repro")
-    project.commit("Results")
-    return project
+    return folder
 
 
 @pytest.fixture
-def untouched(tmp_path: Path, source_files: list[Path]) -> Project:
+def untouched(tmp_path: Path, template: Path) -> Project:
     """A project in which nothing has run."""
-    return make_project(tmp_path / "clone", source_files)
+    return Project(shutil.copytree(template, tmp_path / "clone"))
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Project:
+    """A project with a remote beside it, in which ``dvc repro`` has run once and whose results are committed."""
+    folder = tmp_path_factory.mktemp("project")
+    project = Project(shutil.copytree(template, folder / "clone"))
+    project.run("dvc", "remote", "modify", "storage", "url", str(folder / "storage"))
+    project.run("dvc", "repro")
+    project.commit("Results")
+    return project

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.conftest import Project
@@ -41,14 +39,12 @@ BAD_PARAMS = [
 @pytest.mark.parametrize(("changes", "sentence"), BAD_PARAMS, ids=[sentence for _, sentence in BAD_PARAMS])
 def test_a_stage_refuses_it_in_one_sentence_before_the_simulator(untouched: Project, changes, sentence):
     untouched.edit_params(changes)
-    started = time.monotonic()
     result = untouched.run("python", "-m", "stages.train", check=False)
     assert result.returncode == 1
     assert sentence in result.stderr
     assert result.stderr.startswith("train: ")
     assert result.stderr.count("\n") == 1
     assert not result.stdout
-    assert time.monotonic() - started < 10, "torch or the simulator was imported"  # under 2 s on an idle machine
 
 
 def test_no_check_imports_torch_or_the_simulator(untouched: Project):
