@@ -72,7 +72,12 @@ def _registrations(source: str) -> dict[str, list[str]]:
 
 
 def check_physics(sim: Sim) -> None:
-    """Refuse Isaac Sim's own process where Isaac Sim is not installed."""
+    """Refuse Isaac Sim's own process where Isaac Sim is not installed, and Kamino where exact runs are asked for."""
+    if sim.physics == "newton_kamino" and sim.deterministic:
+        raise UserError(
+            "sim.physics: newton_kamino has no deterministic mode in Isaac Lab 3.0; "
+            "set sim.deterministic to false, or take newton_mjwarp"
+        )
     if sim.physics == "isaacsim_physx" and importlib.util.find_spec("isaacsim") is None:
         raise UserError(
             "sim.physics: isaacsim_physx needs Isaac Sim, which is not installed; run `make setup-isaacsim`, "

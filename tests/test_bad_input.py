@@ -31,6 +31,7 @@ BAD_PARAMS = [
     ({"sim": {"task": "Isaac-Cartpol"}}, "did you mean Isaac-Cartpole"),
     ({"sim": {"agent": "rl_games_cfg_entry_point"}}, "sim.agent: Isaac-Cartpole has no agent configuration"),
     ({"sim": {"physics": "bullet"}}, "sim.physics: input should be 'physx', 'ovphysx'"),
+    ({"sim": {"physics": "newton_kamino"}}, "set sim.deterministic to false, or take newton_mjwarp"),
     ({"sim": {"device": "gpu"}}, "sim.device:"),
     ({"sim": {"device": "cuda:99"}}, "sim.device: cuda:99 was asked for, and this machine has"),
 ]
