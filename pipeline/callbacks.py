@@ -36,6 +36,26 @@ class LearningCurve(KVWriter):
         """Nothing to close: the rows are written by the stage, when it has succeeded."""
 
 
+class FreezeNormalization(BaseCallback):
+    """Keeps VecNormalize's statistics as they are from ``until`` timesteps on, as rsl_rl's EmpiricalNormalization can.
+
+    SB3 averages over all of the training. In a cartpole's first steps poles spin at many radians a second; those steps
+    would shrink what the policy sees of a nearly upright pole ever after, and by how much would be chance.
+    """
+
+    def __init__(self, until: int, env: VecNormalize) -> None:
+        super().__init__()
+        self.until = until
+        self.env = env
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self.until:
+            self.env.training = False
+
+    def _on_step(self) -> bool:
+        return True
+
+
 class Checkpoints(BaseCallback):
     """Saves the policy, weights and normalisation, every so many timesteps as ``<folder>/<timesteps>/``."""
 

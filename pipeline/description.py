@@ -1,7 +1,8 @@
-"""The parts of ``policy.json``: spaces and normalisation as plain, finite values."""
+"""The parts of ``policy.json`` as plain, finite values: spaces, normalisation, the network's arguments."""
 
 from __future__ import annotations
 
+import copy
 from typing import Annotated, Any, Literal, Self
 
 import gymnasium as gym
@@ -9,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
 
 Bound = float | None | list[float | None]  # null: unbounded; a single value holds for every entry
 
@@ -82,3 +84,15 @@ def describe_normalization(normalize: VecNormalize) -> dict[str, Any]:
         "gamma": float(normalize.gamma),
         "epsilon": float(normalize.epsilon),
     }
+
+
+def policy_arguments(agent: dict[str, Any]) -> dict[str, Any]:
+    """SB3's ``policy_kwargs`` from PPO's arguments as plain values, with classes in place of names (``nn.ELU``).
+
+    Raises:
+        AttributeError: If torch has no such class.
+    """
+    arguments = copy.deepcopy(agent.get("policy_kwargs") or {})
+    if isinstance(activation := arguments.get("activation_fn"), str):
+        arguments["activation_fn"] = getattr(nn, activation.removeprefix("nn."))
+    return arguments

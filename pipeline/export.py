@@ -27,7 +27,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.save_util import data_to_json
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from pipeline.description import Moments
+from pipeline.description import Moments, policy_arguments
 from pipeline.files import write_atomically
 from pipeline.policy import Policy
 from pipeline.ppo import schedule
@@ -68,7 +68,7 @@ def _fresh_ppo(policy: Policy) -> PPO:
     """A stock PPO with the policy's settings, still without networks: to build those would reseed this process."""
     arguments: dict[str, Any] = json.loads(json.dumps(policy.agent, sort_keys=True))
     arguments |= {name: schedule(arguments[name]) for name in SCHEDULES if name in arguments}
-    arguments |= {"policy_kwargs": policy.policy_arguments(), "seed": policy.seed, "device": "cpu"}
+    arguments |= {"policy_kwargs": policy_arguments(arguments), "seed": policy.seed, "device": "cpu"}
     model = PPO(**arguments, env=None, _init_setup_model=False)  # type: ignore[arg-type]  # as PPO.load does
     model.observation_space = policy.observation_space.to_gymnasium()
     model.action_space = policy.action_space.to_gymnasium()

@@ -116,6 +116,7 @@ class Normalize(Section):
     observations: Flag
     rewards: Flag
     clip_observations: Positive
+    until: Count | None  # timesteps; null to go on to the end, as SB3 does
 
 
 class TrainVideo(Section):

@@ -22,10 +22,9 @@ from safetensors import SafetensorError
 from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
-from torch import nn
 
 from pipeline.actor import Actor
-from pipeline.description import Normalization, Space, Values, describe_normalization
+from pipeline.description import Normalization, Space, Values, describe_normalization, policy_arguments
 from pipeline.errors import UserError
 from pipeline.files import to_json, write_atomically
 
@@ -125,13 +124,6 @@ class Policy(Values):
         _compare("observations", self.observation_space.to_gymnasium(), observation_space)
         _compare("actions", self.action_space.to_gymnasium(), action_space)
 
-    def policy_arguments(self) -> dict[str, Any]:
-        """SB3's ``policy_kwargs``, with classes in place of their names (``nn.ELU``)."""
-        arguments = json.loads(json.dumps(self.agent.get("policy_kwargs") or {}, sort_keys=True))
-        if isinstance(activation := arguments.get("activation_fn"), str):
-            arguments["activation_fn"] = getattr(nn, activation.removeprefix("nn."))
-        return arguments
-
     def network(self) -> ActorCriticPolicy:
         """Build SB3's policy with weights that mean nothing, without touching the process's random numbers.
 
@@ -142,7 +134,10 @@ class Policy(Values):
             raise ValueError("agent.policy should be MlpPolicy, the only one supported here")
         spaces = self.observation_space.to_gymnasium(), self.action_space.to_gymnasium()
         try:
-            arguments = self.policy_arguments() | {"use_sde": self.agent.get("use_sde", False), "ortho_init": False}
+            arguments = policy_arguments(self.agent) | {
+                "use_sde": self.agent.get("use_sde", False),
+                "ortho_init": False,
+            }
             with torch.random.fork_rng(devices=[]):
                 return ActorCriticPolicy(*spaces, lr_schedule=lambda _: 0.0, **arguments)
         except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:

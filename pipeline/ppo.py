@@ -9,8 +9,8 @@ import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
-from torch import nn
 
+from pipeline.description import policy_arguments
 from pipeline.errors import UserError
 from pipeline.params import Params, Schedule, check_batch_size
 
@@ -53,6 +53,7 @@ def describe(params: Params, settings: dict[str, Any], *, device: str) -> dict[s
         "normalize_input": params.normalize.observations,
         "normalize_value": params.normalize.rewards,
         "clip_obs": params.normalize.clip_observations,
+        "normalize_until": params.normalize.until,
     }
 
 
@@ -82,11 +83,8 @@ def build_ppo(settings: dict[str, Any], env: VecEnv, *, seed: int, device: str) 
     for name in ("learning_rate", "clip_range", "clip_range_vf"):
         if name in arguments:
             arguments[name] = schedule(arguments[name])
-    policy_kwargs = arguments.pop("policy_kwargs", None) or {}
-    activation = policy_kwargs.get("activation_fn")
-    if isinstance(activation, str):
-        policy_kwargs["activation_fn"] = getattr(nn, activation.removeprefix("nn."))
-    return PPO(arguments.pop("policy"), env, policy_kwargs=policy_kwargs, seed=seed, device=device, **arguments)
+    arguments["policy_kwargs"] = policy_arguments(settings)
+    return PPO(arguments.pop("policy"), env, seed=seed, device=device, **arguments)
 
 
 def schedule(value: Schedule) -> float | LinearSchedule:

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import LogEveryNTimesteps, ProgressBarCa
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
 from pipeline import ppo, simulation
-from pipeline.callbacks import Checkpoints, LearningCurve, TaskStatistics, trained_unit
+from pipeline.callbacks import Checkpoints, FreezeNormalization, LearningCurve, TaskStatistics, trained_unit
 from pipeline.clips import Clips
 from pipeline.export import export_onnx, export_sb3
 from pipeline.files import write_yaml
@@ -40,6 +40,8 @@ def learn(
     saver = Checkpoints(checkpoints, params.train.checkpoint_every, params.sim.task, settings)
     model.set_logger(Logger(str(run.folder), [TensorBoardOutputFormat(str(run.folder)), curve]))
     callbacks = [saver, TaskStatistics(), LogEveryNTimesteps(params.train.log_interval), bar]
+    if params.normalize.until:
+        callbacks.append(FreezeNormalization(params.normalize.until, model.get_vec_normalize_env()))
     if params.train.video.interval:
         callbacks.append(Clips(run.folder / "videos", params.train.video, env))
     try:

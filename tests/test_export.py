@@ -9,18 +9,18 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from pipeline.export import export_onnx, export_sb3
 from pipeline.policy import Policy
+from tests.toy import make_env
 
 pytestmark = pytest.mark.unit
 
@@ -36,35 +36,12 @@ AGENT = {
 }
 
 
-class Toy(gym.Env):
-    """Observations far from a mean of zero, of which one is nearly constant; episodes of ten steps."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
-    action_space = gym.spaces.Box(np.array([-1.0, -0.1], np.float32), np.array([1.0, 0.3], np.float32))
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.steps = 0
-        return self._observe(), {}
-
-    def step(self, action):
-        self.steps += 1
-        return self._observe(), float(action.sum()), False, self.steps == 10, {}
-
-    def _observe(self) -> np.ndarray:
-        return self.np_random.normal([50.0, 0.0, -1.0], [1e-2, 1e-3, 20.0]).astype(np.float32)
-
-
 class OwnPPO(PPO):
     """As a project's own PPO may be: with attributes that no other program can read."""
 
     def __init__(self, *args, **kwargs):
         self.unpicklable = (item for item in ())
         super().__init__(*args, **kwargs)
-
-
-def make_env(num_envs: int = 4) -> DummyVecEnv:
-    return DummyVecEnv([Toy] * num_envs)
 
 
 def build(env, activation=nn.ELU, net_arch=(8, 6), *, cls=PPO, **arguments) -> Any:

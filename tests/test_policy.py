@@ -12,11 +12,12 @@ import pytest
 import safetensors.torch
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from pipeline.description import Space
 from pipeline.policy import JSON_FILE, WEIGHTS_FILE, Policy, PolicyError
+from tests.toy import HIGH, LOW, Toy, make_env
 
 pytestmark = pytest.mark.unit
 
@@ -32,32 +33,6 @@ SQUASHED = AGENT | {
     "use_sde": True,
     "policy_kwargs": {"net_arch": {"pi": [5], "vf": []}, "squash_output": True, "log_std_init": -1.0},
 }
-
-
-LOW, HIGH = np.array([-1.0, -0.1], np.float32), np.array([1.0, 0.3], np.float32)
-
-
-class Toy(gym.Env):
-    """Observations far from a mean of zero, uneven bounds, episodes of ten steps."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
-    action_space = gym.spaces.Box(LOW, HIGH)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.steps = 0
-        return self._observe(), {}
-
-    def step(self, action):
-        self.steps += 1
-        return self._observe(), float(action.sum()), False, self.steps == 10, {}
-
-    def _observe(self) -> np.ndarray:
-        return self.np_random.normal([50.0, 0.0, -1.0], [1.0, 1e-3, 20.0]).astype(np.float32)
-
-
-def make_env() -> DummyVecEnv:
-    return DummyVecEnv([Toy] * 4)
 
 
 def train(env, agent=AGENT, timesteps=64) -> Any:

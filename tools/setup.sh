@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds .venv: Python 3.12 and every package that requirements.txt pins, checked by hash.
-# `make` calls this when .venv is missing, unfinished or older than requirements.txt.
+# Builds .venv: Python 3.12 and every package that requirements.txt and requirements-dev.txt pin, checked by hash.
+# `make` calls this when .venv is missing, unfinished or older than they are.
 # It looks for Python 3.12 by itself; `make setup PYTHON=/path/to/python3.12` names one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,7 +28,7 @@ find_python() {
 find_uv() {
     local python
     uv --version >/dev/null 2>&1 && { command -v uv; return; }
-    awk '/^uv==/ { on = 1 } on { print; if (!/\\$/) exit }' requirements.txt >"$1/uv.txt"
+    awk '/^uv==/ { on = 1 } on { print; if (!/\\$/) exit }' requirements-dev.txt >"$1/uv.txt"
     for python in ${base:+"$base"} python3 /usr/bin/python3; do
         # A venv has a pip even where the system has none; Debian without python3-venv may still have a pip.
         { "$python" -m venv "$1/venv" && "$1/venv/bin/python" -m pip install --quiet --require-hashes -r "$1/uv.txt" ||
@@ -66,13 +66,13 @@ else
             base=$(python312 "$("$uv" python find --system 3.12)"); } ||
         die "install Python 3.12 ('sudo apt install python3.12-venv' on Ubuntu 24.04, elsewhere with uv, pyenv or conda)," \
             "then run 'make' again, or name one: 'make setup PYTHON=/path/to/python3.12'."
-    say "installing $(grep -c '^[^ #]' requirements.txt) packages (8 GB) into .venv; a first download takes minutes"
+    say "installing $(cat requirements*.txt | grep -c '^[^ #]') packages (8 GB) into .venv; a first download takes minutes"
     rm -rf .venv
     "$uv" venv --quiet --python "$base" .venv
 fi
 
 rm -f .venv/.complete
-"$uv" pip install --python .venv/bin/python --require-hashes -r requirements.txt
+"$uv" pip install --python .venv/bin/python --require-hashes -r requirements.txt -r requirements-dev.txt
 touch .venv/.complete
 
 .venv/bin/python -c 'import ctypes; [ctypes.CDLL(name) for name in ("libGL.so.1", "libOpenGL.so.0")]' 2>/dev/null ||
