@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from stable_baselines3.common.logger import KVWriter
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecNormalize
 
+from pipeline.environment import TensorEnv
 from pipeline.policy import Policy
 
 
@@ -43,14 +45,14 @@ class FreezeNormalization(BaseCallback):
     would shrink what the policy sees of a nearly upright pole ever after, and by how much would be chance.
     """
 
-    def __init__(self, until: int, env: VecNormalize) -> None:
+    def __init__(self, until: int) -> None:
         super().__init__()
         self.until = until
-        self.env = env
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps >= self.until:
-            self.env.training = False
+        env = self.model.get_vec_normalize_env()
+        if env and self.num_timesteps >= self.until:
+            env.training = False
 
     def _on_step(self) -> bool:
         return True
@@ -86,14 +88,21 @@ class Checkpoints(BaseCallback):
 class TaskStatistics(BaseCallback):
     """Logs what the task itself reports of an episode, such as its reward terms, over SB3's window of episodes."""
 
+    def __init__(self, env: TensorEnv) -> None:
+        super().__init__()
+        self.env = env
+
+    def _on_training_start(self) -> None:
+        self._episodes: deque[dict[str, Any]] = deque(maxlen=self.model._stats_window_size)
+
     def _on_step(self) -> bool:
+        # Isaac Lab reports means over the episodes that ended in this step.
+        self._episodes.extend([self.env.task_log] * int(self.locals["dones"].sum()))
         return True
 
     def _on_rollout_end(self) -> None:
-        episodes = list(self.model.ep_info_buffer or ())
-        for name in episodes[-1] if episodes else ():
-            if name not in ("r", "l", "t"):
-                self.logger.record(f"task/{name}", safe_mean([float(episode[name]) for episode in episodes]))
+        for name in self._episodes[-1] if self._episodes else ():
+            self.logger.record(f"task/{name}", safe_mean([float(episode[name]) for episode in self._episodes]))
 
 
 def trained_unit(model: BaseAlgorithm, task: str, settings: dict[str, Any]) -> Policy:

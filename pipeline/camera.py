@@ -12,10 +12,10 @@ from isaaclab.assets import AssetBaseCfg
 from isaaclab.sensors import CameraCfg
 from isaaclab.sim import PinholeCameraCfg, UsdFileCfg
 from isaaclab_newton.renderers import NewtonWarpRendererCfg
-from isaaclab_rl.sb3 import Sb3VecEnvWrapper
 from tqdm import trange
 
-from pipeline.evaluation import Actor, reset, step
+from pipeline.environment import TensorEnv
+from pipeline.evaluation import Actor, reset
 from pipeline.params import Camera, Render
 from pipeline.simulation import CARTPOLE
 from pipeline.video import average_down, steps_per_frame, tile
@@ -72,7 +72,7 @@ def looking_at(camera: Camera) -> tuple[float, float, float, float]:
     )
 
 
-def record(env: Sb3VecEnvWrapper, actor: Actor, settings: Render) -> Iterator[np.ndarray]:
+def record(env: TensorEnv, actor: Actor, settings: Render) -> Iterator[np.ndarray]:
     """Play episodes in front of the cameras.
 
     Args:
@@ -94,10 +94,10 @@ def record(env: Sb3VecEnvWrapper, actor: Actor, settings: Render) -> Iterator[np
             observations = reset(env)
         if number % every == 0:
             yield tile(take_pictures(env, SAMPLES))
-        observations = step(env, actor(observations)).observations
+        observations = env.step(actor(observations))[0]
 
 
-def take_pictures(env: Sb3VecEnvWrapper, samples: int = 1) -> np.ndarray:
+def take_pictures(env: TensorEnv, samples: int = 1) -> np.ndarray:
     """What cameras with so many ``samples`` see now: uint8 ``[num_envs, height, width, 3]``."""
     pictures = env.unwrapped.scene["camera"].data.output["rgb"].torch.cpu().numpy()[..., :3]
     return average_down(pictures, samples)

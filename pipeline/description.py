@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Self
 import gymnasium as gym
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
@@ -58,8 +57,8 @@ class Moments[T](Values):
     count: float
 
 
-def _moments(statistics: RunningMeanStd | dict[str, RunningMeanStd]) -> dict[str, Any]:
-    assert isinstance(statistics, RunningMeanStd)  # a dict only for spaces of dicts
+def _moments(statistics: Any) -> dict[str, Any]:
+    """Of a RunningMeanStd, or of TensorMoments."""
     return {"mean": statistics.mean.tolist(), "var": statistics.var.tolist(), "count": float(statistics.count)}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 import torch
-from isaaclab_rl.sb3 import Sb3VecEnvWrapper
 from tqdm import tqdm
 
+from pipeline.environment import TensorEnv
 from pipeline.metrics import bootstrap_interval, interquartile_mean
 
 CART, POLE = "slider_to_cart", "cart_to_pole"
@@ -20,7 +20,7 @@ UPRIGHT_SECONDS = 1.0
 Actor = Callable[[torch.Tensor], torch.Tensor]
 
 
-def play_episodes(env: Sb3VecEnvWrapper, actor: Actor, episodes: int) -> list[dict[str, Any]]:
+def play_episodes(env: TensorEnv, actor: Actor, episodes: int) -> list[dict[str, Any]]:
     """Play ``episodes`` whole episodes.
 
     Every environment plays a number of episodes that is fixed beforehand. The first so many to finish, wherever they
@@ -42,15 +42,14 @@ def play_episodes(env: Sb3VecEnvWrapper, actor: Actor, episodes: int) -> list[di
     with tqdm(total=episodes, unit="episode", desc="evaluate") as bar:
         while remaining.any():
             record.before_step()
-            result = step(env, actor(observations))
-            observations = result.observations
-            record.after_step(result.reward)
-            for index in result.done.nonzero().flatten().tolist():
+            observations, rewards, dones, ended = env.step(actor(observations))
+            record.after_step(rewards)
+            for index in dones.nonzero().flatten().tolist():
                 if remaining[index]:
-                    finished[index].append(record.row(index, survived=not result.terminated[index]))
+                    finished[index].append(record.row(index, survived=not ended.terminated[index]))
                     remaining[index] -= 1
                     bar.update()
-            record.clear(result.done)
+            record.clear(dones)
     rows = [row for rows in finished for row in rows]
     order = np.argsort([row["return"] for row in rows], kind="stable")
     shares = np.empty(len(rows))
@@ -58,33 +57,16 @@ def play_episodes(env: Sb3VecEnvWrapper, actor: Actor, episodes: int) -> list[di
     return [{"episode": number} | row | {"share": shares[number]} for number, row in enumerate(rows)]
 
 
-class StepResult(NamedTuple):
-    """What a step brings, as tensors on the simulator's device; SB3's wrapper would make numpy arrays and dicts."""
-
-    observations: torch.Tensor  # [num_envs, observations], of the next episode where one has ended
-    reward: torch.Tensor  # [num_envs]
-    terminated: torch.Tensor  # bool [num_envs]: ended by the task
-    done: torch.Tensor  # bool [num_envs]: terminated or out of time
-
-
-def step(env: Sb3VecEnvWrapper, actions: torch.Tensor) -> StepResult:
-    """Take one step in every environment."""
-    observations, reward, terminated, truncated, _ = cast(Any, env.env).step(actions)
-    return StepResult(observations["policy"], reward, terminated, terminated | truncated)
-
-
-def reset(env: Sb3VecEnvWrapper) -> torch.Tensor:
+def reset(env: TensorEnv) -> torch.Tensor:
     """Start an episode in every environment, and return the observations.
 
     Twice, because Isaac Lab's first reset leaves all joints at rest instead of drawing their velocities.
     """
-    environment = cast(Any, env.env)
-    environment.reset()
-    observations, _ = environment.reset()
-    return observations["policy"]
+    env.reset()
+    return env.reset()
 
 
-def cartpole(env: Sb3VecEnvWrapper) -> Any:
+def cartpole(env: TensorEnv) -> Any:
     """The articulation with a cartpole's joints; None in a task that has none."""
     articulations = env.unwrapped.scene.articulations.values()
     return next((robot for robot in articulations if {CART, POLE} <= set(robot.joint_names)), None)
@@ -96,7 +78,7 @@ class EpisodeRecord:
     The joints are those of the cartpole; of a task without one, only returns and lengths are recorded.
     """
 
-    def __init__(self, env: Sb3VecEnvWrapper) -> None:
+    def __init__(self, env: TensorEnv) -> None:
         self.robot = cartpole(env)
         self.upright_steps = round(UPRIGHT_SECONDS / env.unwrapped.step_dt)
         zeros = torch.zeros(env.num_envs, dtype=torch.float64, device=env.unwrapped.device)

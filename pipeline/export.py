@@ -27,10 +27,10 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.save_util import data_to_json
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from pipeline.agent import schedule
 from pipeline.description import Moments, policy_arguments
 from pipeline.files import write_atomically
 from pipeline.policy import Policy
-from pipeline.ppo import schedule
 
 # What training has done so far; all else in the zip comes from the policy's description.
 PROGRESS = ("n_envs", "num_timesteps", "_total_timesteps", "_current_progress_remaining", "_n_updates")

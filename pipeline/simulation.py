@@ -16,9 +16,9 @@ from isaaclab.envs import DirectMARLEnvCfg
 from isaaclab.sim import GroundPlaneCfg
 from isaaclab.utils import to_dict
 from isaaclab_rl.entrypoints.common import request_warp_determinism
-from isaaclab_rl.sb3 import Sb3VecEnvWrapper
 from isaaclab_tasks.utils import resolve_task_config
 
+from pipeline.environment import TensorEnv
 from pipeline.errors import UserError
 from pipeline.params import Params, Sim, did_you_mean
 from pipeline.workarounds import allow_pinned_arrays_without_cuda, step_physx_on_the_calling_thread
@@ -140,17 +140,16 @@ def _plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def running(params: Params, cfg: Any, log: Path, *, keep_all_info: bool = False) -> Iterator[Sb3VecEnvWrapper]:
+def running(params: Params, cfg: Any, log: Path) -> Iterator[TensorEnv]:
     """Start the simulator with the configuration ``cfg`` of :func:`configure`; one simulator a process.
 
     Args:
         params: The params.
         cfg: The configuration of :func:`configure`.
         log: Takes the tables that Isaac Lab prints while it starts.
-        keep_all_info: Pass on the task's own statistics of each episode, which is slower.
 
     Yields:
-        SB3's view of the environments: observations and rewards in numpy, actions within [-1, 1].
+        SB3's view of the environments, as tensors: actions are within [-1, 1].
     """
     allow_pinned_arrays_without_cuda()
     step_physx_on_the_calling_thread()
@@ -165,6 +164,6 @@ def running(params: Params, cfg: Any, log: Path, *, keep_all_info: bool = False)
 
             env = multi_agent_to_single_agent(env)
         try:
-            yield Sb3VecEnvWrapper(env, fast_variant=not keep_all_info)
+            yield TensorEnv(env)
         finally:
             env.close()

@@ -9,21 +9,21 @@ from pipeline.stage import METRICS, MODELS, run_stage
 
 def train(params: Params, run: Run) -> None:
     """Train as ``params`` say; write ``models/``, ``metrics/train.json`` and ``metrics/learning_curve.csv``."""
-    from pipeline import ppo, simulation
+    from pipeline import agent, simulation
     from pipeline.clips import film_training
     from pipeline.training import learn, write_configurations, write_results
 
-    cfg, agent = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
-    settings = ppo.resolve_settings(params, agent)
+    cfg, registered = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
+    settings = agent.resolve_settings(params, registered)
     write_configurations(MODELS, params, cfg, settings)
     if params.train.export_io_descriptors:
         simulation.export_io_descriptors(cfg, run.folder)
     if params.train.video.interval:
         film_training(cfg, params.render.camera)
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
-    with simulation.running(params, cfg, run.folder / "simulator.log", keep_all_info=params.train.keep_all_info) as env:
-        normalized = ppo.normalized(env, params, settings["gamma"])
-        model = ppo.build_ppo(settings, normalized, seed=params.seed, device=cfg.sim.device)
+    with simulation.running(params, cfg, run.folder / "simulator.log") as env:
+        normalized = agent.normalized(env, params, settings["gamma"])
+        model = agent.build_ppo(settings, normalized, seed=params.seed, device=cfg.sim.device)
         curve = learn(model, env, params, settings, run, MODELS / "checkpoints")
     write_results(MODELS, METRICS, model, params, settings, curve)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from stable_baselines3 import PPO
@@ -14,8 +16,8 @@ pytestmark = pytest.mark.unit
 
 
 def statistics(until: int | None) -> tuple[float, np.ndarray]:
-    env = VecNormalize(make_env())
-    callback = FreezeNormalization(until, env) if until else None
+    env: Any = VecNormalize(make_env())
+    callback = FreezeNormalization(until) if until else None
     PPO("MlpPolicy", env, n_steps=8, batch_size=16, n_epochs=1, seed=1, device="cpu").learn(128, callback)
     return env.obs_rms.count, env.ret_rms.mean
 

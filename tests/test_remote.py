@@ -57,8 +57,8 @@ def test_push_to_s3_and_pull_in_another_clone(project: Project, tmp_path: Path, 
     for place in (project, clone):
         place.run("dvc", "remote", "add", "--local", "team", "s3://store/isaac-cartpole")
         place.run("dvc", "remote", "modify", "--local", "team", "endpointurl", endpoint)
-    project.run("dvc", "push", "--remote", "team", **KEYS)
-    clone.run("dvc", "pull", "--remote", "team", **KEYS)
+    project.run("dvc", "push", "--remote", "team", check=True, **KEYS)
+    clone.run("dvc", "pull", "--remote", "team", check=True, **KEYS)
     policy = Path("models") / "policy.safetensors"
     assert (clone.folder / policy).read_bytes() == (project.folder / policy).read_bytes()
     assert "Running stage" not in clone.run("dvc", "repro").stdout

@@ -106,13 +106,13 @@ with simulation.running(params, cfg, Path("simulator.log")) as env:
     env.reset()
     before = env.reset()
     for _ in range(30):
-        after, _, done, infos = env.step(np.full((8, 1), -1.0, dtype=np.float32))
+        after, _, done, ended = env.step(torch.full((8, 1), -1.0))
         before, previous = after, before
-    assert done.all()
-    final = np.stack([info["terminal_observation"] for info in infos])
-    assert all(info["TimeLimit.truncated"] for info in infos)
+    assert done.all() and ended.time_outs.all() and not ended.terminated.any()
+    assert (ended.lengths == 30).all()
+    final = ended.final_observations
     # Full thrust along -y for half a second; the next episode starts at 0.9 m to 1 m again.
-    assert (final[:, 0] < previous[:, 0]).all() and (np.abs(final[:, 0] - previous[:, 0]) < 0.5).all()
+    assert (final[:, 0] < previous[:, 0]).all() and (torch.abs(final[:, 0] - previous[:, 0]) < 0.5).all()
     assert (final[:, 0] < 0.6).all() and (after[:, 0] >= 0.9).all()
 """
     untouched.run("python", "-c", START + code)
@@ -143,12 +143,13 @@ with simulation.running(params, cfg, Path("simulator.log")) as env:
 def test_stock_sb3_reproduces_the_evaluation_to_the_bit(project: Project):
     code = """
 import json
+from isaaclab_rl.sb3 import Sb3VecEnvWrapper
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 model = PPO.load("models/model.zip")  # before the environments: it seeds torch, which draws their starts
 with simulation.running(params, cfg, Path("simulator.log")) as env:
     env.reset()
-    normalized = VecNormalize.load("models/model_vecnormalize.pkl", env)
+    normalized = VecNormalize.load("models/model_vecnormalize.pkl", Sb3VecEnvWrapper(env.env))
     normalized.training = normalized.norm_reward = False
     observations = normalized.reset()
     returns = [[] for _ in range(8)]

@@ -69,7 +69,7 @@ def test_a_multi_agent_task_is_one_agent_to_sb3(untouched: Project):
     )
     code = """
 from pathlib import Path
-import numpy as np
+import torch
 from pipeline import simulation
 from pipeline.params import load_params
 params = load_params()
@@ -77,7 +77,7 @@ cfg, _ = simulation.configure(params, num_envs=4, seed=1)
 with simulation.running(params, cfg, Path("simulator.log")) as env:
     assert env.observation_space.shape == (7,) and env.action_space.shape == (2,)
     env.reset()
-    steps = [env.step(np.zeros((4, 2), dtype=np.float32)) for _ in range(6)]
+    steps = [env.step(torch.zeros(4, 2)) for _ in range(6)]
 assert steps[0][0].shape == (4, 7)
 assert [bool(done.all()) for _, _, done, _ in steps] == [False] * 4 + [True] + [False], steps
 """

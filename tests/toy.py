@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
-from stable_baselines3.common.vec_env import DummyVecEnv
+import torch
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
+
+from pipeline.environment import Ended
 
 LOW, HIGH = np.array([-1.0, -0.1], np.float32), np.array([1.0, 0.3], np.float32)
 
@@ -30,3 +35,31 @@ class Toy(gym.Env):
 
 def make_env(num_envs: int = 4) -> DummyVecEnv:
     return DummyVecEnv([Toy] * num_envs)
+
+
+class TensorToy(VecEnvWrapper):
+    """Toys in the form of :class:`pipeline.environment.TensorEnv`."""
+
+    venv: Any
+
+    sim_device = "cpu"
+
+    def __init__(self, num_envs: int = 4) -> None:
+        super().__init__(make_env(num_envs))
+        self.returns, self.lengths = np.zeros(num_envs, np.float32), np.zeros(num_envs, np.float32)
+
+    def reset(self) -> Any:
+        return torch.from_numpy(self.venv.reset())
+
+    def step_async(self, actions: Any) -> None:
+        self.venv.step_async(actions.numpy())
+
+    def step_wait(self) -> Any:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        self.returns, self.lengths = self.returns + rewards, self.lengths + 1
+        time_outs = np.array([info["TimeLimit.truncated"] for info in infos])
+        final = np.stack([info.get("terminal_observation", observations[0]) for info in infos])
+        ended = Ended(*map(torch.from_numpy, (dones & ~time_outs, time_outs, final, self.returns, self.lengths)))
+        self.returns, self.lengths = np.where(dones, 0, self.returns), np.where(dones, 0, self.lengths)
+        # DummyVecEnv uses its arrays again.
+        return torch.from_numpy(observations.copy()), torch.from_numpy(rewards), torch.from_numpy(dones), ended

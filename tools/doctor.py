@@ -44,10 +44,10 @@ def _task(params: Params) -> str:
 
 def _settings(params: Params) -> str:
     # Imported here, since a missing package is what the check before this one reports.
-    from pipeline import ppo, simulation
+    from pipeline import agent, simulation
 
-    _, agent = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
-    ppo.resolve_settings(params, agent)
+    _, registered = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
+    agent.resolve_settings(params, registered)
     return f"{len(params.env)} overrides of the task's configuration"
 
 

@@ -1,0 +1,99 @@
+"""From the params and the agent that Isaac Lab registers for the task to a PPO and its normalised environments."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.utils import LinearSchedule
+
+from pipeline.description import policy_arguments
+from pipeline.environment import TensorEnv
+from pipeline.errors import UserError
+from pipeline.normalize import TensorNormalize
+from pipeline.params import Params, Schedule, check_batch_size
+from pipeline.ppo import TensorPPO
+
+# What Isaac Lab's agent files hold beside PPO's arguments; the params have keys of their own for it.
+NOT_PPO = ("seed", "n_timesteps", "device", "normalize_input", "normalize_value", "clip_obs")
+
+
+def resolve_settings(params: Params, agent: dict[str, Any]) -> dict[str, Any]:
+    """Merge the registered agent's settings with ``ppo``, which wins.
+
+    Args:
+        params: The params.
+        agent: The settings that Isaac Lab registers for the task.
+
+    Returns:
+        PPO's arguments as plain values (``lin_3e-3``, ``nn.ELU``), in full enough to be written to YAML and read again.
+
+    Raises:
+        UserError: If the mini-batches do not divide the rollout.
+    """
+    given = params.ppo.model_dump(exclude_none=True)
+    settings = {key: value for key, value in copy.deepcopy(agent).items() if key not in NOT_PPO} | given
+    rollout = settings["n_steps"] * params.train.num_envs
+    minibatches = settings.pop("n_minibatches", None)
+    if minibatches and "batch_size" not in given:
+        settings["batch_size"] = max(1, rollout // minibatches)
+    try:
+        check_batch_size(settings["batch_size"], settings["n_steps"], params.train.num_envs)
+    except ValueError as error:
+        raise UserError(f"params.yaml: {error}") from None
+    return settings
+
+
+def describe(params: Params, settings: dict[str, Any], *, device: str) -> dict[str, Any]:
+    """The run's settings in the form of Isaac Lab's agent files."""
+    return settings | {
+        "seed": params.seed,
+        "device": device,
+        "n_timesteps": total_timesteps(params, settings),
+        "normalize_input": params.normalize.observations,
+        "normalize_value": params.normalize.rewards,
+        "clip_obs": params.normalize.clip_observations,
+        "normalize_until": params.normalize.until,
+    }
+
+
+def total_timesteps(params: Params, settings: dict[str, Any]) -> int:
+    """The length of the training run in timesteps; ``train.max_iterations`` counts rollouts and has precedence."""
+    if params.train.max_iterations is None:
+        return params.train.total_timesteps
+    return params.train.max_iterations * settings["n_steps"] * params.train.num_envs
+
+
+def normalized(env: TensorEnv, params: Params, gamma: float) -> TensorNormalize:
+    """Wrap the environments in VecNormalize as Isaac Lab does: rewards scaled, not clipped."""
+    normalize = params.normalize
+    return TensorNormalize(
+        env,
+        norm_obs=normalize.observations,
+        norm_reward=normalize.rewards,
+        clip_obs=normalize.clip_observations,
+        clip_reward=np.inf,
+        gamma=gamma,
+    )
+
+
+def build_ppo(settings: dict[str, Any], env: TensorNormalize, *, seed: int, device: str) -> TensorPPO:
+    """Construct PPO from settings as :func:`resolve_settings` returns them."""
+    arguments = copy.deepcopy(settings)
+    for name in ("learning_rate", "clip_range", "clip_range_vf"):
+        if name in arguments:
+            arguments[name] = schedule(arguments[name])
+    arguments["policy_kwargs"] = policy_arguments(settings)
+    return TensorPPO(arguments.pop("policy"), env, seed=seed, device=device, **arguments)
+
+
+def schedule(value: Schedule) -> float | LinearSchedule:
+    """Turn ``lin_3e-3`` into a linear decay from 3e-3 to 0; a number stays.
+
+    Isaac Lab's own ``process_sb3_cfg`` lets a linear learning rate and a linear clip range share one closure, so that
+    the learning rate becomes the clip range.
+    """
+    if isinstance(value, str):
+        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
+    return value

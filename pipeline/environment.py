@@ -1,0 +1,67 @@
+"""Isaac Lab's environments as SB3 sees them, with all numbers as tensors on the simulator's device."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+import torch
+from isaaclab_rl.sb3 import Sb3VecEnvWrapper
+
+
+class Ended(NamedTuple):
+    """What a step says of the environments whose episode has ended; the rows of the others mean nothing."""
+
+    terminated: torch.Tensor  # bool [num_envs]: ended by the task
+    time_outs: torch.Tensor  # bool [num_envs]: ended by the clock alone, so that the value of what follows counts
+    final_observations: torch.Tensor  # [num_envs, observations], before the reset
+    returns: torch.Tensor  # [num_envs], without discount
+    lengths: torch.Tensor  # [num_envs], steps
+
+
+# Observations, rewards, dones, and what has ended.
+Step = tuple[torch.Tensor, torch.Tensor, torch.Tensor, Ended]
+
+
+class TensorEnv(Sb3VecEnvWrapper):
+    """Isaac Lab's wrapper for SB3 without its copies to the host and its list of ``infos``.
+
+    ``step`` takes actions ``[num_envs, actions]`` and returns observations ``[num_envs, observations]`` (of the next
+    episode where one has ended), rewards and dones ``[num_envs]``, and :class:`Ended` in place of ``infos``. All are
+    tensors of their own, which later steps leave alone.
+    """
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self._returns = torch.zeros(self.num_envs, device=self.sim_device)
+        self._lengths = torch.zeros(self.num_envs, device=self.sim_device)
+        self.task_log: dict[str, Any] = {}  # what the task reports of the episodes that ended in the last step
+
+    def reset(self) -> torch.Tensor:  # type: ignore[override]  # a tensor
+        """Start an episode in every environment."""
+        observations, _ = cast(Any, self.env).reset()
+        self._returns.zero_()
+        self._lengths.zero_()
+        return observations["policy"].clone()
+
+    def step(self, actions: torch.Tensor) -> Step:  # type: ignore[override]  # tensors
+        """Take a step in every environment."""
+        self.step_async(actions)  # type: ignore[arg-type]  # a tensor
+        return self.step_wait()
+
+    def step_wait(self) -> Step:  # type: ignore[override]  # tensors
+        """Take the step that :meth:`step_async` was given the actions of."""
+        observations, rewards, terminated, truncated, extras = cast(Any, self.env).step(self._async_actions)
+        self.task_log = extras.get("log", {})
+        dones = terminated | truncated
+        self._returns += rewards
+        self._lengths += 1
+        ended = Ended(
+            terminated=terminated.clone(),
+            time_outs=truncated & ~terminated,
+            final_observations=extras.get("final_obs", observations)["policy"].clone(),
+            returns=self._returns,
+            lengths=self._lengths,
+        )
+        self._returns = torch.where(dones, 0.0, self._returns)
+        self._lengths = torch.where(dones, 0.0, self._lengths)
+        return observations["policy"].clone(), rewards.clone(), dones, ended

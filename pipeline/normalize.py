@@ -1,0 +1,81 @@
+"""SB3's VecNormalize on tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from stable_baselines3.common.vec_env import VecNormalize
+
+from pipeline.environment import Step, TensorEnv
+
+
+class TensorMoments:
+    """SB3's ``RunningMeanStd`` on tensors: mean, variance and count in float64."""
+
+    def __init__(self, shape: tuple[int, ...], device: str) -> None:
+        self.mean = torch.zeros(shape, dtype=torch.float64, device=device)
+        self.var = torch.ones(shape, dtype=torch.float64, device=device)
+        self.count = 1e-4  # as in SB3, which begins with a little weight on mean 0 and variance 1
+
+    def update(self, batch: torch.Tensor) -> None:
+        """Take in ``batch``, of shape ``[n, *shape]``, by the parallel algorithm that SB3 uses."""
+        var, mean = torch.var_mean(batch.double(), dim=0, correction=0)
+        count, total = len(batch), self.count + len(batch)
+        delta = mean - self.mean
+        self.mean = self.mean + delta * count / total
+        self.var = (self.var * self.count + var * count + delta**2 * self.count * count / total) / total
+        self.count = total
+
+
+class TensorNormalize(VecNormalize):
+    """VecNormalize for a :class:`TensorEnv`: the same arguments, attributes and values.
+
+    What numpy sums in float32, this sums in float64, so that the statistics differ by a rounding of float32.
+    """
+
+    venv: Any
+    obs_rms: Any  # TensorMoments, where SB3 has RunningMeanStd
+    ret_rms: Any
+
+    def __init__(self, env: TensorEnv, **settings: Any) -> None:
+        super().__init__(env, **settings)
+        self.env_device = str(env.sim_device)
+        self.returns: Any = torch.zeros(self.num_envs, dtype=torch.float64, device=self.env_device)
+        self.obs_rms = TensorMoments(self.observation_space.shape or (), self.env_device)
+        self.ret_rms = TensorMoments((), self.env_device)
+
+    def reset(self) -> torch.Tensor:  # type: ignore[override]  # a tensor
+        """Start an episode in every environment; the observations count for the statistics."""
+        self.old_obs: Any = self.venv.reset()
+        self.returns.zero_()
+        if self.training and self.norm_obs:
+            self.obs_rms.update(self.old_obs)
+        return self.normalize_obs(self.old_obs)
+
+    def step_wait(self) -> Step:  # type: ignore[override]  # tensors
+        """Take a step; the statistics take in what it brings before they are used on it."""
+        observations, rewards, dones, ended = self.venv.step_wait()
+        self.old_obs, self.old_reward = observations, rewards
+        if self.training and self.norm_obs:
+            self.obs_rms.update(observations)
+        if self.training:
+            self.returns = self.returns * self.gamma + rewards
+            self.ret_rms.update(self.returns)
+            self.returns = torch.where(dones, 0.0, self.returns)
+        ended = ended._replace(final_observations=self.normalize_obs(ended.final_observations))
+        return self.normalize_obs(observations), self.normalize_reward(rewards), dones, ended
+
+    def _normalize_obs(self, obs: Any, obs_rms: Any) -> Any:
+        return torch.clamp((obs - obs_rms.mean) / torch.sqrt(obs_rms.var + self.epsilon), -self.clip_obs, self.clip_obs)
+
+    def normalize_obs(self, obs: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # tensors
+        """Normalise in float64; float32 ``[num_envs, observations]`` in and out."""
+        return self._normalize_obs(obs, self.obs_rms).float() if self.norm_obs else obs
+
+    def normalize_reward(self, reward: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # tensors
+        """Scale in float64; float32 ``[num_envs]`` in and out."""
+        if not self.norm_reward:
+            return reward
+        scaled = reward / torch.sqrt(self.ret_rms.var + self.epsilon)
+        return torch.clamp(scaled, -self.clip_reward, self.clip_reward).float()

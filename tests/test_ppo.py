@@ -1,0 +1,74 @@
+"""Our PPO against stock SB3, on the same random numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from pipeline.normalize import TensorNormalize
+from pipeline.ppo import TensorPPO
+from tests.toy import TensorToy, Toy
+
+pytestmark = pytest.mark.unit
+
+SETTINGS = {"n_steps": 16, "batch_size": 16, "n_epochs": 3, "seed": 1, "device": "cpu", "stats_window_size": 5}
+TIMESTEPS = 4 * 16 * 4
+
+
+class Rows(KVWriter):
+    def __init__(self):
+        self.rows = []
+
+    def write(self, key_values, key_excluded, step=0):
+        self.rows.append({key: value for key, value in key_values.items() if not key.startswith("time/")})
+
+    def close(self):
+        pass
+
+
+def learn(cls, env, **settings):
+    model = cls("MlpPolicy", env, **SETTINGS | settings)
+    rows = Rows()
+    model.set_logger(Logger(None, [rows]))
+    return model.learn(TIMESTEPS), rows.rows
+
+
+@pytest.fixture
+def _same_order(monkeypatch):
+    """Stock SB3 draws the order of the samples from numpy, we draw it on the device."""
+    monkeypatch.setattr(np.random, "permutation", lambda n: torch.randperm(n).numpy())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"clip_range_vf": 0.2, "normalize_advantage": False, "ent_coef": 0.01},
+        {"target_kl": 0.001},
+        {"use_sde": True, "sde_sample_freq": 4},
+        {"use_sde": True, "policy_kwargs": {"squash_output": True}},
+    ],
+    ids=["defaults", "value clipping", "early stop", "gSDE", "squashed"],
+)
+@pytest.mark.usefixtures("_same_order")
+def test_learns_what_stock_sb3_learns(settings):
+    stock_env: Any = VecNormalize(DummyVecEnv([lambda: Monitor(Toy())] * 4), clip_reward=2.0)
+    stock, stock_rows = learn(PPO, stock_env, **settings)
+    env = TensorNormalize(TensorToy(), clip_reward=2.0)  # type: ignore[arg-type]
+    ours, rows = learn(TensorPPO, env, **settings)
+    for name, weights in stock.policy.state_dict().items():
+        torch.testing.assert_close(ours.policy.state_dict()[name], weights, rtol=1e-4, atol=1e-5)
+    for theirs, own in ((stock_env.obs_rms, env.obs_rms), (stock_env.ret_rms, env.ret_rms)):
+        np.testing.assert_allclose(own.mean, theirs.mean, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(own.var, theirs.var, rtol=1e-4)
+        assert own.count == theirs.count
+    assert [row.keys() for row in rows] == [row.keys() for row in stock_rows]
+    for row, stock_row in zip(rows, stock_rows, strict=True):
+        assert row == pytest.approx(stock_row, rel=1e-3, abs=1e-4)
