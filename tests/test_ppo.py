@@ -72,3 +72,15 @@ def test_learns_what_stock_sb3_learns(settings):
     assert [row.keys() for row in rows] == [row.keys() for row in stock_rows]
     for row, stock_row in zip(rows, stock_rows, strict=True):
         assert row == pytest.approx(stock_row, rel=1e-3, abs=1e-4)
+
+
+def test_stock_sb3_loads_what_it_saves(tmp_path):
+    ours, _ = learn(TensorPPO, TensorNormalize(TensorToy()))  # type: ignore[arg-type]
+    ours.save(tmp_path / "model.zip")
+    stock = PPO.load(tmp_path / "model.zip", device="cpu")
+    observations = np.ones((4, 3), dtype=np.float32)
+    np.testing.assert_array_equal(
+        stock.predict(observations, deterministic=True)[0], ours.predict(observations, deterministic=True)[0]
+    )
+    assert stock.policy.optimizer.state_dict()["state"].keys() == ours.policy.optimizer.state_dict()["state"].keys()
+    assert not [name for name in vars(stock) if type(getattr(stock, name)).__module__.startswith("pipeline")]

@@ -140,6 +140,29 @@ with simulation.running(params, cfg, Path("simulator.log")) as env:
     untouched.run("python", "-c", START + code)
 
 
+def test_ppo_learns_what_stock_sb3_learns_on_the_simulator(untouched: Project):
+    """Two rollouts with time-outs, from the same starts, with the same noise and the same order of samples."""
+    code = """
+from isaaclab_rl.sb3 import Sb3VecEnvWrapper
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+from pipeline.normalize import TensorNormalize
+from pipeline.ppo import TensorPPO
+np.random.permutation = lambda n: torch.randperm(n).numpy()  # where stock SB3 draws its order from
+settings = {"n_steps": 40, "batch_size": 64, "n_epochs": 2, "seed": 1, "device": "cpu"}
+with simulation.running(params, cfg, Path("simulator.log")) as env:
+    env.reset()
+    weights = []
+    stock, ours = (PPO, VecNormalize, Sb3VecEnvWrapper(env.env)), (TensorPPO, TensorNormalize, env)
+    for algorithm, normalize, wrapped in (stock, ours):
+        model = algorithm("MlpPolicy", normalize(wrapped), **settings).learn(640)
+        weights.append(model.policy.state_dict())
+for name, stock in weights[0].items():
+    torch.testing.assert_close(weights[1][name], stock, rtol=1e-3, atol=1e-4)
+"""
+    untouched.run("python", "-c", START + code)
+
+
 def test_stock_sb3_reproduces_the_evaluation_to_the_bit(project: Project):
     code = """
 import json
