@@ -58,7 +58,7 @@ def _members(model: PPO, policy: Policy) -> dict[str, bytes]:
     return {
         "data": _data(fresh),
         "policy.pth": _pth(dict(sorted(policy.weights.items()))),
-        "policy.optimizer.pth": _pth(model.policy.optimizer.state_dict()),
+        "policy.optimizer.pth": _pth(model.get_parameters()["policy.optimizer"]),
         "_stable_baselines3_version": stable_baselines3.__version__.encode(),
         "system_info.txt": f"Stable-Baselines3: {stable_baselines3.__version__}\n".encode(),
     }

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from stable_baselines3.common.utils import explained_variance
-from torch.nn import functional
 
+from pipeline.errors import UserError
 from pipeline.rollout import Rollout
+from pipeline.update import LOGGED, Update
 
 
 class TensorPPO(PPO):
@@ -34,24 +34,25 @@ class TensorPPO(PPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        if isinstance(self.policy.optimizer, torch.optim.Adam):
-            for group in self.policy.optimizer.param_groups:
-                group["fused"] = True  # all parameters in one call
+        # It would ask the GPU at every step whether all is well; _check_finite asks once an update.
+        torch.distributions.Distribution.set_default_validate_args(False)
         spaces = self.observation_space.shape or (), self.action_space.shape or ()
         self.rollout_buffer = Rollout(self.n_steps, self.n_envs, *spaces, self.device)
         self._low, self._high = (
             torch.as_tensor(bound, device=self.device) for bound in (self.action_space.low, self.action_space.high)
         )
+        self.update = Update(self)
 
     def _excluded_save_params(self) -> list[str]:
-        return [
-            *super()._excluded_save_params(),
-            "_last_obs",
-            "_last_episode_starts",
-            "_last_original_obs",
-            "_low",
-            "_high",
-        ]
+        own = ["update", "_low", "_high", "_last_obs", "_last_episode_starts", "_last_original_obs"]
+        return [*super()._excluded_save_params(), *own]
+
+    def get_parameters(self) -> dict[str, dict]:
+        """The weights and the optimizer's state, the latter as stock SB3 has it on every device."""
+        parameters = super().get_parameters()
+        for group in parameters["policy.optimizer"]["param_groups"]:
+            group |= {"lr": float(group["lr"]), "fused": None, "capturable": False}
+        return parameters
 
     def collect_rollouts(self, env: Any, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int) -> bool:
         """Play ``n_rollout_steps`` steps; False if a callback wants the training to end."""
@@ -88,61 +89,19 @@ class TensorPPO(PPO):
         """Update the policy with the rollout."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        clip_range = self.clip_range(self._current_progress_remaining)
-        clip_range_vf = self.clip_range_vf(self._current_progress_remaining) if self.clip_range_vf else None
-        records: list[dict[str, torch.Tensor]] = []
-        for _ in range(self.n_epochs):
-            first = len(records)
-            for batch in self.rollout_buffer.minibatches(self.batch_size):
-                loss, record = self._loss(batch, clip_range, clip_range_vf)
-                records.append(record)
-                if self.target_kl is not None and record["approx_kl"] > 1.5 * self.target_kl:
-                    break
-                self.policy.optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-                self.policy.optimizer.step()
-            else:
-                self._n_updates += 1
-                continue
-            self._n_updates += 1
-            break
-        self._record(records, first, clip_range, clip_range_vf)
+        epochs = self.update.run()
+        self._n_updates += len(epochs)
+        self._log(epochs)
+        self._check_finite()
 
-    def _loss(
-        self, batch: RolloutBufferSamples, clip_range: float, clip_range_vf: float | None
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """PPO's loss of a mini-batch (https://arxiv.org/abs/1707.06347), and what is logged of it."""
-        values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions)
-        values, advantages = values.flatten(), batch.advantages
-        if self.normalize_advantage and len(advantages) > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        log_ratio = log_prob - batch.old_log_prob
-        ratio = torch.exp(log_ratio)
-        clipped = torch.clamp(ratio, 1 - clip_range, 1 + clip_range)
-        policy_loss = -torch.min(advantages * ratio, advantages * clipped).mean()
-        if clip_range_vf is not None:
-            values = batch.old_values + torch.clamp(values - batch.old_values, -clip_range_vf, clip_range_vf)
-        value_loss = functional.mse_loss(batch.returns, values)
-        entropy_loss = -torch.mean(-log_prob if entropy is None else entropy)
-        loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
-        with torch.no_grad():
-            record = {
-                "entropy_loss": entropy_loss.detach(),
-                "policy_gradient_loss": policy_loss.detach(),
-                "value_loss": value_loss.detach(),
-                "approx_kl": torch.mean((ratio - 1) - log_ratio),
-                "clip_fraction": torch.mean((torch.abs(ratio - 1) > clip_range).float()),
-                "loss": loss.detach(),
-            }
-        return loss, record
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        self.logger.record("train/learning_rate", self.lr_schedule(self._current_progress_remaining))
+        self.update.set_progress(self._current_progress_remaining)
 
-    def _record(
-        self, records: list[dict[str, torch.Tensor]], last_epoch: int, clip_range: float, clip_range_vf: float | None
-    ) -> None:
+    def _log(self, epochs: list[np.ndarray]) -> None:
         """Log what SB3 logs: means over the update, of the divergence over its last epoch, and the last loss."""
-        columns = {name: torch.stack([record[name] for record in records]).tolist() for name in records[0]}
-        columns["approx_kl"] = columns["approx_kl"][last_epoch:]
+        columns = dict(zip(LOGGED, np.concatenate(epochs).T, strict=True))
+        columns["approx_kl"] = epochs[-1][:, LOGGED.index("approx_kl")]
         columns["loss"] = columns["loss"][-1:]
         for name, values in columns.items():
             self.logger.record(f"train/{name}", np.mean(values))
@@ -152,6 +111,21 @@ class TensorPPO(PPO):
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", torch.exp(self.policy.log_std).mean().item())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/clip_range", clip_range)
-        if clip_range_vf is not None:
-            self.logger.record("train/clip_range_vf", clip_range_vf)
+        self.logger.record("train/clip_range", self.clip_range(self._current_progress_remaining))
+        if self.clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", self.clip_range_vf(self._current_progress_remaining))
+
+    def _check_finite(self) -> None:
+        buffer, policy = self.rollout_buffer, self.policy
+        values = {
+            "an observation": buffer.observations,
+            "a reward": buffer.rewards,
+            "a weight": torch.nn.utils.parameters_to_vector(policy.parameters()),
+        }
+        finite = torch.stack([value.isfinite().all() for value in values.values()]).tolist()
+        for name, good in zip(values, finite, strict=True):
+            if not good:
+                raise UserError(
+                    f"{name} was not finite after {self.num_timesteps:,} timesteps; nothing was recorded: "
+                    "lower ppo.learning_rate, or look at the settings of the task"
+                )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
@@ -12,15 +10,15 @@ from pipeline.environment import Ended
 
 
 class Rollout:
-    """``n_steps`` steps of ``num_envs`` environments; every tensor starts with these two dimensions."""
+    """``n_steps`` steps of ``num_envs`` environments; every tensor starts with ``[num_envs, n_steps]``."""
 
     def __init__(
         self, n_steps: int, num_envs: int, observations: tuple[int, ...], actions: tuple[int, ...], device: torch.device
     ) -> None:
         def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-            return torch.zeros(n_steps, num_envs, *shape, dtype=dtype, device=device)
+            return torch.zeros(num_envs, n_steps, *shape, dtype=dtype, device=device)
 
-        self.n_steps, self.num_envs = n_steps, num_envs
+        self.n_steps = n_steps
         self.observations, self.actions = empty(*observations), empty(*actions)
         self.rewards, self.starts = empty(), empty()
         self.dones, self.time_outs = empty(dtype=torch.bool), empty(dtype=torch.bool)
@@ -39,11 +37,11 @@ class Rollout:
         ended: Ended,
     ) -> None:
         """Record a step: what was seen, done and rewarded, whether an episode started there, and which ended."""
-        self.observations[step], self.actions[step] = observations, actions
-        self.rewards[step], self.starts[step] = rewards, starts
-        self.dones[step], self.time_outs[step] = dones, ended.time_outs
-        self.final_observations[step] = ended.final_observations
-        self.episode_returns[step], self.episode_lengths[step] = ended.returns, ended.lengths
+        self.observations[:, step], self.actions[:, step] = observations, actions
+        self.rewards[:, step], self.starts[:, step] = rewards, starts
+        self.dones[:, step], self.time_outs[:, step] = dones, ended.time_outs
+        self.final_observations[:, step] = ended.final_observations
+        self.episode_returns[:, step], self.episode_lengths[:, step] = ended.returns, ended.lengths
 
     @torch.no_grad()
     def finish(
@@ -63,25 +61,27 @@ class Rollout:
         self.values.copy_(values.view_as(self.values))
         self.log_probs.copy_(log_probs.view_as(self.log_probs))
         self.rewards[self.time_outs] += gamma * policy.predict_values(self.final_observations[self.time_outs]).flatten()
-        next_values, next_starts = policy.predict_values(last_observations).flatten(), self.dones[-1].float()
+        next_values, next_starts = policy.predict_values(last_observations).flatten(), self.dones[:, -1].float()
         advantage = torch.zeros_like(next_values)
         for step in reversed(range(self.n_steps)):
             going_on = 1.0 - next_starts
-            delta = self.rewards[step] + gamma * next_values * going_on - self.values[step]
+            delta = self.rewards[:, step] + gamma * next_values * going_on - self.values[:, step]
             advantage = delta + gamma * gae_lambda * going_on * advantage
-            self.advantages[step] = advantage
-            next_values, next_starts = self.values[step], self.starts[step]
+            self.advantages[:, step] = advantage
+            next_values, next_starts = self.values[:, step], self.starts[:, step]
         torch.add(self.advantages, self.values, out=self.returns)
 
-    def minibatches(self, batch_size: int) -> Iterator[RolloutBufferSamples]:
-        """One pass over the rollout in a random order, in SB3's numbering of the samples: by environment, then time."""
+    def order(self) -> torch.Tensor:
+        """The numbers of all samples in a random order."""
+        return torch.randperm(self.values.numel(), device=self.values.device)
+
+    def samples(self, numbers: torch.Tensor) -> RolloutBufferSamples:
+        """Samples by their numbers: those of the first environment in the order of time, then the second's (as SB3)."""
         tensors = (self.observations, self.actions, self.values, self.log_probs, self.advantages, self.returns)
-        samples = [tensor.transpose(0, 1).flatten(0, 1) for tensor in tensors]
-        order = torch.randperm(self.n_steps * self.num_envs, device=self.observations.device)
-        for indices in order.split(batch_size):
-            yield RolloutBufferSamples(*(sample[indices] for sample in samples))
+        return RolloutBufferSamples(*(tensor.flatten(0, 1)[numbers] for tensor in tensors))
 
     def episodes(self, most: int) -> list[dict[str, float]]:
-        """Return ``r`` and length ``l`` of the last episodes that ended here, in order of time, at ``most`` so many."""
-        returns, lengths = self.episode_returns[self.dones][-most:], self.episode_lengths[self.dones][-most:]
+        """Return ``r`` and length ``l`` of the last episodes that ended here, in order of time, at most so many."""
+        ended = self.dones.T
+        returns, lengths = self.episode_returns.T[ended][-most:], self.episode_lengths.T[ended][-most:]
         return [{"r": value, "l": length} for value, length in zip(returns.tolist(), lengths.tolist(), strict=True)]

@@ -12,6 +12,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from pipeline.errors import UserError
 from pipeline.normalize import TensorNormalize
 from pipeline.ppo import TensorPPO
 from tests.toy import TensorToy, Toy
@@ -84,3 +85,30 @@ def test_stock_sb3_loads_what_it_saves(tmp_path):
     )
     assert stock.policy.optimizer.state_dict()["state"].keys() == ours.policy.optimizer.state_dict()["state"].keys()
     assert not [name for name in vars(stock) if type(getattr(stock, name)).__module__.startswith("pipeline")]
+
+
+def test_loaded_it_goes_on_as_it_was(tmp_path):
+    ours, _ = learn(TensorPPO, TensorNormalize(TensorToy()))  # type: ignore[arg-type]
+    ours.save(tmp_path / "model.zip")
+    loaded = TensorPPO.load(tmp_path / "model.zip", TensorNormalize(TensorToy()), device="cpu")  # type: ignore[arg-type]
+    before = [weights.clone() for weights in loaded.policy.parameters()]
+    loaded.learn(TIMESTEPS)
+    assert not any(torch.equal(now, then) for now, then in zip(loaded.policy.parameters(), before, strict=True))
+
+
+class Broken(TensorToy):
+    """Gives a reward of NaN from the given step on."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.left = step
+
+    def step_wait(self):
+        observations, rewards, dones, ended = super().step_wait()
+        self.left -= 1
+        return observations, rewards * (1.0 if self.left > 0 else float("nan")), dones, ended
+
+
+def test_a_number_that_is_not_finite_ends_the_training_at_that_update():
+    with pytest.raises(UserError, match="a reward was not finite after 128 timesteps"):
+        learn(TensorPPO, TensorNormalize(Broken(step=20), norm_reward=False))  # type: ignore[arg-type]
