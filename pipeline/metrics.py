@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from pipeline.errors import UserError
 from pipeline.files import write_atomically, write_json
@@ -54,6 +53,8 @@ def _check_finite(path: Path, name: str, value: Any) -> None:
 
 def interquartile_mean(values: np.ndarray) -> float:
     """The mean of the middle half of ``values`` (IQM; Agarwal et al. 2021, "Deep RL at the Edge of the Precipice")."""
+    from scipy import stats  # a second that stages without statistics need not wait
+
     return float(stats.trim_mean(values, 0.25))
 
 
@@ -62,6 +63,8 @@ def bootstrap_interval(values: np.ndarray, *, seed: int, confidence: float = 0.9
 
     Percentiles, since SciPy's default method gives NaN where all values are equal, as a solved cartpole's may be.
     """
+    from scipy import stats
+
     if len(values) == 1:
         return float(values[0]), float(values[0])
     result = stats.bootstrap(

@@ -43,6 +43,9 @@ class TensorPPO(PPO):
         )
         self.update = Update(self)
 
+    def _maybe_recommend_cpu(self, *args: Any, **kwargs: Any) -> None:
+        """SB3 advises against GPUs, for copies to the host that are not made here."""
+
     def _excluded_save_params(self) -> list[str]:
         own = ["update", "_low", "_high", "_last_obs", "_last_episode_starts", "_last_original_obs"]
         return [*super()._excluded_save_params(), *own]

@@ -110,7 +110,7 @@ def test_a_second_clone_pulls_one_file_or_all_and_is_up_to_date(project, tmp_pat
     assert {path.name for path in (clone.folder / "models").iterdir()} == {".gitignore", "policy.safetensors"}
     clone.run("dvc", "pull")
     assert ran(clone.run("dvc", "repro").stdout) == set()
-    clone.run("dvc", "artifacts", "get", str(project.folder), "cartpole-policy", "--out", "release")
+    clone.run("dvc", "artifacts", "get", str(project.folder), "cartpole-policy", "--rev", "v1.0.0", "--out", "release")
     assert same_bytes(clone.folder / "release" / "policy.onnx", project.folder / "models" / "policy.onnx")
 
 
