@@ -20,7 +20,7 @@ BAD_PARAMS = [
     ({"train": {"total_timesteps": 10.5}}, "train.total_timesteps: input should be a valid integer"),
     ({"ppo": {"gamma": 1.5}}, "ppo.gamma: input should be less than or equal to 1 (given: 1.5)"),
     ({"ppo": {"gamma": float("nan")}}, "ppo.gamma:"),
-    ({"ppo": {"batch_size": 100}}, "ppo.batch_size should divide the rollout of 512"),
+    ({"ppo": {"batch_size": 100}}, "ppo.batch_size should divide the rollout of 256"),
     ({"ppo": {"n_minibatches": 4}}, "ppo takes batch_size or n_minibatches, not both"),
     ({"render": {"camera": {"eye": [1.0, 2.0]}}}, "render.camera"),
     ({"render": {"width": 161}}, "render.width: input should be a multiple of 2 (given: 161)"),
