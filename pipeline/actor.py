@@ -48,8 +48,8 @@ class Actor(nn.Module):
         """
         actions = self.mean_action(self.normalize(observations))
         if self.squash:
-            return self.low + 0.5 * (torch.tanh(actions) + 1.0) * (self.high - self.low)
-        return torch.clamp(actions, self.low, self.high)
+            actions = torch.tanh(actions)
+        return within_bounds(actions, self.low, self.high, squashed=self.squash)
 
     def normalize(self, observations: torch.Tensor) -> torch.Tensor:
         """Normalise in float64, as VecNormalize does, with frozen statistics."""
@@ -59,3 +59,17 @@ class Actor(nn.Module):
         if self.clip is not None:
             normalized = torch.clamp(normalized, -self.clip, self.clip)
         return normalized.float()
+
+
+def within_bounds(actions: torch.Tensor, low: torch.Tensor, high: torch.Tensor, *, squashed: bool) -> torch.Tensor:
+    """What the environments are given: a Gaussian has no bounds, the action space does.
+
+    Args:
+        actions: Of the policy ``[n, actions]``, within [-1, 1] if it is squashed.
+        low: Lower bounds ``[actions]``.
+        high: Upper bounds ``[actions]``.
+        squashed: Whether to stretch the actions over the bounds instead of cutting them off there.
+    """
+    if squashed:
+        return low + 0.5 * (actions + 1.0) * (high - low)
+    return torch.clamp(actions, low, high)

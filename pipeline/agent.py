@@ -6,13 +6,12 @@ import copy
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.utils import LinearSchedule
 
-from pipeline.description import policy_arguments
+from pipeline.description import ppo_arguments
 from pipeline.environment import TensorEnv
 from pipeline.errors import UserError
 from pipeline.normalize import TensorNormalize
-from pipeline.params import Params, Schedule, check_batch_size
+from pipeline.params import Params, check_batch_size
 from pipeline.ppo import TensorPPO
 
 # What Isaac Lab's agent files hold beside PPO's arguments; the params have keys of their own for it.
@@ -80,20 +79,4 @@ def normalized(env: TensorEnv, params: Params, gamma: float) -> TensorNormalize:
 
 def build_ppo(settings: dict[str, Any], env: TensorNormalize, *, seed: int, device: str) -> TensorPPO:
     """Construct PPO from settings as :func:`resolve_settings` returns them."""
-    arguments = copy.deepcopy(settings)
-    for name in ("learning_rate", "clip_range", "clip_range_vf"):
-        if name in arguments:
-            arguments[name] = schedule(arguments[name])
-    arguments["policy_kwargs"] = policy_arguments(settings)
-    return TensorPPO(arguments.pop("policy"), env, seed=seed, device=device, **arguments)
-
-
-def schedule(value: Schedule) -> float | LinearSchedule:
-    """Turn ``lin_3e-3`` into a linear decay from 3e-3 to 0; a number stays.
-
-    Isaac Lab's own ``process_sb3_cfg`` lets a linear learning rate and a linear clip range share one closure, so that
-    the learning rate becomes the clip range.
-    """
-    if isinstance(value, str):
-        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
-    return value
+    return TensorPPO(**ppo_arguments(settings), env=env, seed=seed, device=device)

@@ -1,4 +1,4 @@
-"""The parts of ``policy.json`` as plain, finite values: spaces, normalisation, the network's arguments."""
+"""The parts of ``policy.json`` as plain, finite values: spaces, normalisation, PPO's arguments."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal, Self
 import gymnasium as gym
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 Bound = float | None | list[float | None]  # null: unbounded; a single value holds for every entry
+SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")  # arguments that may change in the course of training
 
 
 class Values(BaseModel):
@@ -95,3 +97,20 @@ def policy_arguments(agent: dict[str, Any]) -> dict[str, Any]:
     if isinstance(activation := arguments.get("activation_fn"), str):
         arguments["activation_fn"] = getattr(nn, activation.removeprefix("nn."))
     return arguments
+
+
+def ppo_arguments(agent: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of SB3's PPO from plain values, with schedules in place of ``lin_3e-3`` and classes of names."""
+    schedules = {name: schedule(agent[name]) for name in SCHEDULES if name in agent}
+    return agent | schedules | {"policy_kwargs": policy_arguments(agent)}
+
+
+def schedule(value: float | str) -> float | LinearSchedule:
+    """Turn ``lin_3e-3`` into a linear decay from 3e-3 to 0; a number stays.
+
+    Isaac Lab's own ``process_sb3_cfg`` lets a linear learning rate and a linear clip range share one closure, so that
+    the learning rate becomes the clip range.
+    """
+    if isinstance(value, str):
+        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
+    return value

@@ -27,14 +27,12 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.save_util import data_to_json
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from pipeline.agent import schedule
-from pipeline.description import Moments, policy_arguments
+from pipeline.description import Moments, ppo_arguments
 from pipeline.files import write_atomically
 from pipeline.policy import Policy
 
 # What training has done so far; all else in the zip comes from the policy's description.
 PROGRESS = ("n_envs", "num_timesteps", "_total_timesteps", "_current_progress_remaining", "_n_updates")
-SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 
 
 def export_sb3(folder: Path, model: PPO, policy: Policy) -> None:
@@ -67,9 +65,7 @@ def _members(model: PPO, policy: Policy) -> dict[str, bytes]:
 def _fresh_ppo(policy: Policy) -> PPO:
     """A stock PPO with the policy's settings, still without networks: to build those would reseed this process."""
     arguments: dict[str, Any] = json.loads(json.dumps(policy.agent, sort_keys=True))
-    arguments |= {name: schedule(arguments[name]) for name in SCHEDULES if name in arguments}
-    arguments |= {"policy_kwargs": policy_arguments(arguments), "seed": policy.seed, "device": "cpu"}
-    model = PPO(**arguments, env=None, _init_setup_model=False)  # type: ignore[arg-type]  # as PPO.load does
+    model = PPO(**ppo_arguments(arguments), env=None, seed=policy.seed, device="cpu", _init_setup_model=False)  # type: ignore[arg-type]  # as PPO.load does
     model.observation_space = policy.observation_space.to_gymnasium()
     model.action_space = policy.action_space.to_gymnasium()
     return model

@@ -19,7 +19,6 @@ class Graphed:
     def __init__(self, function: Callable[[], torch.Tensor], device: torch.device) -> None:
         self.function = function
         self.on_gpu = device.type == "cuda"
-        self.ready = not self.on_gpu
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> torch.Tensor:
@@ -31,6 +30,11 @@ class Graphed:
         assert self._graph
         self._graph.replay()
         return self._result
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call needs no :meth:`warm_up` before it."""
+        return not self.on_gpu or self._graph is not None
 
     def warm_up(self) -> None:
         """Call the function a few times, as the capture needs it; the caller restores what that changes."""
@@ -45,4 +49,3 @@ class Graphed:
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._result = self.function()
-        self.ready = True

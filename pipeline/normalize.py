@@ -40,10 +40,10 @@ class TensorNormalize(VecNormalize):
 
     def __init__(self, env: TensorEnv, **settings: Any) -> None:
         super().__init__(env, **settings)
-        self.env_device = str(env.sim_device)
-        self.returns: Any = torch.zeros(self.num_envs, dtype=torch.float64, device=self.env_device)
-        self.obs_rms = TensorMoments(self.observation_space.shape or (), self.env_device)
-        self.ret_rms = TensorMoments((), self.env_device)
+        device = str(env.sim_device)
+        self.returns: Any = torch.zeros(self.num_envs, dtype=torch.float64, device=device)
+        self.obs_rms = TensorMoments(self.observation_space.shape or (), device)
+        self.ret_rms = TensorMoments((), device)
 
     def reset(self) -> torch.Tensor:  # type: ignore[override]  # a tensor
         """Start an episode in every environment; the observations count for the statistics."""

@@ -10,9 +10,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import explained_variance
 
+from pipeline.actor import within_bounds
 from pipeline.errors import UserError
 from pipeline.rollout import Rollout
-from pipeline.update import LOGGED, Update
+from pipeline.update import KL, LOGGED, Update
 
 
 class TensorPPO(PPO):
@@ -25,7 +26,6 @@ class TensorPPO(PPO):
     # Tensors, and a Rollout, where SB3 has arrays and a RolloutBuffer.
     rollout_buffer: Any
     _last_obs: Any
-    _last_episode_starts: Any
     # As they are once SB3 has set them up.
     action_space: Any
     ep_info_buffer: Any
@@ -47,7 +47,7 @@ class TensorPPO(PPO):
         """SB3 advises against GPUs, for copies to the host that are not made here."""
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["update", "_low", "_high", "_last_obs", "_last_episode_starts", "_last_original_obs"]
+        own = ["update", "_low", "_high", "_last_obs", "_last_original_obs"]
         return [*super()._excluded_save_params(), *own]
 
     def get_parameters(self) -> dict[str, dict]:
@@ -68,25 +68,19 @@ class TensorPPO(PPO):
                 self.policy.reset_noise(env.num_envs)
             with torch.no_grad():
                 actions = self.policy.get_distribution(self._last_obs).get_actions()
-            new_obs, rewards, dones, ended = env.step(self._bounded(actions))
+            bounded = within_bounds(actions, self._low, self._high, squashed=self.policy.squash_output)
+            new_obs, rewards, dones, ended = env.step(bounded)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
-            starts = torch.as_tensor(self._last_episode_starts, device=self.device)
-            rollout_buffer.add(step, self._last_obs, actions, rewards, starts, dones, ended)
-            self._last_obs, self._last_episode_starts = new_obs, dones
+            rollout_buffer.add(step, self._last_obs, actions, rewards, dones, ended)
+            self._last_obs = new_obs
         rollout_buffer.finish(self.policy, self._last_obs, self.gamma, self.gae_lambda)
         self.ep_info_buffer.extend(rollout_buffer.episodes(self._stats_window_size))
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
-
-    def _bounded(self, actions: torch.Tensor) -> torch.Tensor:
-        """What the environments are given: a Gaussian has no bounds, the action space does."""
-        if self.policy.squash_output:
-            return self._low + 0.5 * (actions + 1.0) * (self._high - self._low)
-        return torch.clamp(actions, self._low, self._high)
 
     def train(self) -> None:
         """Update the policy with the rollout."""
@@ -104,7 +98,7 @@ class TensorPPO(PPO):
     def _log(self, epochs: list[np.ndarray]) -> None:
         """Log what SB3 logs: means over the update, of the divergence over its last epoch, and the last loss."""
         columns = dict(zip(LOGGED, np.concatenate(epochs).T, strict=True))
-        columns["approx_kl"] = epochs[-1][:, LOGGED.index("approx_kl")]
+        columns["approx_kl"] = epochs[-1][:, KL]
         columns["loss"] = columns["loss"][-1:]
         for name, values in columns.items():
             self.logger.record(f"train/{name}", np.mean(values))

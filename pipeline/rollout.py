@@ -20,7 +20,7 @@ class Rollout:
 
         self.n_steps = n_steps
         self.observations, self.actions = empty(*observations), empty(*actions)
-        self.rewards, self.starts = empty(), empty()
+        self.rewards = empty()
         self.dones, self.time_outs = empty(dtype=torch.bool), empty(dtype=torch.bool)
         self.final_observations = empty(*observations)
         self.episode_returns, self.episode_lengths = empty(), empty()
@@ -32,13 +32,12 @@ class Rollout:
         observations: torch.Tensor,
         actions: torch.Tensor,
         rewards: torch.Tensor,
-        starts: torch.Tensor,
         dones: torch.Tensor,
         ended: Ended,
     ) -> None:
-        """Record a step: what was seen, done and rewarded, whether an episode started there, and which ended."""
+        """Record a step: what was seen, done and rewarded, and which episodes ended with it."""
         self.observations[:, step], self.actions[:, step] = observations, actions
-        self.rewards[:, step], self.starts[:, step] = rewards, starts
+        self.rewards[:, step] = rewards
         self.dones[:, step], self.time_outs[:, step] = dones, ended.time_outs
         self.final_observations[:, step] = ended.final_observations
         self.episode_returns[:, step], self.episode_lengths[:, step] = ended.returns, ended.lengths
@@ -61,14 +60,14 @@ class Rollout:
         self.values.copy_(values.view_as(self.values))
         self.log_probs.copy_(log_probs.view_as(self.log_probs))
         self.rewards[self.time_outs] += gamma * policy.predict_values(self.final_observations[self.time_outs]).flatten()
-        next_values, next_starts = policy.predict_values(last_observations).flatten(), self.dones[:, -1].float()
+        next_values = policy.predict_values(last_observations).flatten()
         advantage = torch.zeros_like(next_values)
         for step in reversed(range(self.n_steps)):
-            going_on = 1.0 - next_starts
+            going_on = 1.0 - self.dones[:, step].float()
             delta = self.rewards[:, step] + gamma * next_values * going_on - self.values[:, step]
             advantage = delta + gamma * gae_lambda * going_on * advantage
             self.advantages[:, step] = advantage
-            next_values, next_starts = self.values[:, step], self.starts[:, step]
+            next_values = self.values[:, step]
         torch.add(self.advantages, self.values, out=self.returns)
 
     def order(self) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.graphs import Graphed
+from pipeline.params import check_batch_size
 
 # What is logged of each mini-batch, in SB3's names.
 LOGGED = ("entropy_loss", "policy_gradient_loss", "value_loss", "approx_kl", "clip_fraction", "loss")
@@ -26,10 +27,7 @@ class Update:
     """
 
     def __init__(self, model: Any) -> None:
-        if model.n_steps * model.n_envs % model.batch_size:
-            raise ValueError(
-                f"batch_size {model.batch_size} should divide the rollout of {model.n_steps}x{model.n_envs}"
-            )
+        check_batch_size(model.batch_size, model.n_steps, model.n_envs)
         self.model, self.policy, self.optimizer = model, model.policy, model.policy.optimizer
         device = model.device
         self.indices = torch.zeros(model.batch_size, dtype=torch.int64, device=device)

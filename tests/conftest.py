@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,14 @@ class Project:
         """Commit everything that is not ignored."""
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
+
+
+def wait_until(happens: Callable[[], bool], *, seconds: float) -> None:
+    """Wait for something outside this process; fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
+        time.sleep(0.2)
 
 
 # Results belong to the real params, and DVC puts them there by itself.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import Project, wait_until
 
 pytestmark = pytest.mark.sim
 
@@ -28,7 +28,7 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
         text=True,
         start_new_session=True,
     ) as dvc:
-        wait_for(untouched.folder / "models" / "checkpoints" / "512")
+        wait_until((untouched.folder / "models" / "checkpoints" / "512").exists, seconds=180)
         interrupted = time.monotonic()
         os.killpg(dvc.pid, signal.SIGINT)  # what a terminal does: to dvc and the stage alike
         output, _ = dvc.communicate(timeout=60)
@@ -40,10 +40,3 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
     assert not (untouched.folder / "dvc.lock").exists()
     (checkpoint,) = untouched.folder.glob("logs/*_train/checkpoint")
     assert {file.name for file in checkpoint.iterdir()} == {"policy.json", "policy.safetensors"}
-
-
-def wait_for(path: Path, seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.2)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from pipeline.callbacks import LearningCurve
 from pipeline.errors import UserError
 from pipeline.normalize import TensorNormalize
 from pipeline.ppo import TensorPPO
@@ -23,22 +24,11 @@ SETTINGS = {"n_steps": 16, "batch_size": 16, "n_epochs": 3, "seed": 1, "device":
 TIMESTEPS = 4 * 16 * 4
 
 
-class Rows(KVWriter):
-    def __init__(self):
-        self.rows = []
-
-    def write(self, key_values, key_excluded, step=0):
-        self.rows.append({key: value for key, value in key_values.items() if not key.startswith("time/")})
-
-    def close(self):
-        pass
-
-
 def learn(cls, env, **settings):
     model = cls("MlpPolicy", env, **SETTINGS | settings)
-    rows = Rows()
-    model.set_logger(Logger(None, [rows]))
-    return model.learn(TIMESTEPS), rows.rows
+    curve = LearningCurve()
+    model.set_logger(Logger(None, [curve]))
+    return model.learn(TIMESTEPS), curve.rows
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import Project, wait_until
 
 pytestmark = pytest.mark.sim
 
@@ -33,22 +32,16 @@ def endpoint(tmp_path: Path) -> Iterator[str]:
     command = [JUICEFS, "gateway", "--cache-dir", str(tmp_path / "cache"), "--no-usage-report", database, address]
     with subprocess.Popen(command, env=os.environ | login, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as s3:
         try:
-            wait_for(address)
+            wait_until(lambda: listens(address), seconds=60)
             yield f"http://{address}"
         finally:
             s3.terminate()
 
 
-def wait_for(address: str, seconds: float = 60) -> None:
+def listens(address: str) -> bool:
     host, port = address.split(":")
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, "the S3 server did not start"
-            time.sleep(0.2)
+    with socket.socket() as client:
+        return client.connect_ex((host, int(port))) == 0
 
 
 def test_push_to_s3_and_pull_in_another_clone(project: Project, tmp_path: Path, endpoint: str):
