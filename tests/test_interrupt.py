@@ -27,6 +27,7 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=default_ctrl_c,
     ) as dvc:
         wait_until((untouched.folder / "models" / "checkpoints" / "512").exists, seconds=180)
         interrupted = time.monotonic()
@@ -40,3 +41,8 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
     assert not (untouched.folder / "dvc.lock").exists()
     (checkpoint,) = untouched.folder.glob("logs/*_train/checkpoint")
     assert {file.name for file in checkpoint.iterdir()} == {"policy.json", "policy.safetensors"}
+
+
+def default_ctrl_c() -> None:
+    """As in a terminal, also where the tests run in the background of a shell, which ignores Ctrl-C there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
