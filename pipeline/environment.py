@@ -27,7 +27,7 @@ class TensorEnv(Sb3VecEnvWrapper):
 
     ``step`` takes actions ``[num_envs, actions]`` and returns observations ``[num_envs, observations]`` (of the next
     episode where one has ended), rewards and dones ``[num_envs]``, and :class:`Ended` in place of ``infos``. All are
-    tensors of their own, which later steps leave alone.
+    tensors that the next step may overwrite.
     """
 
     def __init__(self, env: Any) -> None:
@@ -41,7 +41,7 @@ class TensorEnv(Sb3VecEnvWrapper):
         observations, _ = cast(Any, self.env).reset()
         self._returns.zero_()
         self._lengths.zero_()
-        return observations["policy"].clone()
+        return observations["policy"]
 
     def step(self, actions: torch.Tensor) -> Step:  # type: ignore[override]  # tensors
         """Take a step in every environment."""
@@ -56,12 +56,12 @@ class TensorEnv(Sb3VecEnvWrapper):
         self._returns += rewards
         self._lengths += 1
         ended = Ended(
-            terminated=terminated.clone(),
+            terminated=terminated,
             time_outs=truncated & ~terminated,
-            final_observations=extras.get("final_obs", observations)["policy"].clone(),
+            final_observations=extras.get("final_obs", observations)["policy"],
             returns=self._returns,
             lengths=self._lengths,
         )
         self._returns = torch.where(dones, 0.0, self._returns)
         self._lengths = torch.where(dones, 0.0, self._lengths)
-        return observations["policy"].clone(), rewards.clone(), dones, ended
+        return observations["policy"], rewards, dones, ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -12,40 +13,43 @@ WARM_UP = 3  # calls before the capture, in which cuBLAS and the optimizer alloc
 class Graphed:
     """Calls ``function`` as a CUDA graph on a GPU, and as it is elsewhere.
 
-    The function takes nothing and reads and writes tensors that stay where they are; what it returns is overwritten by
-    the next call.
+    The first calls run kernel by kernel. The function takes and returns tensors, and changes in place what outlives it.
+    What the capture has seen of the host (numbers, branches, attributes) stays so, and on a GPU the next call
+    overwrites what this one returned.
     """
 
-    def __init__(self, function: Callable[[], torch.Tensor], device: torch.device) -> None:
+    def __init__(self, function: Callable[..., Any], device: torch.device | str) -> None:
         self.function = function
-        self.on_gpu = device.type == "cuda"
+        self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
+        # A capture needs a stream of its own, and autograd wants to have seen the warm-up on the same one.
+        self._stream = torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None
 
-    def __call__(self) -> torch.Tensor:
-        """Do the work, and return what the function returns."""
-        if not self.on_gpu:
-            return self.function()
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        """Do the work on ``inputs``, of the same shapes at every call, and return what the function returns."""
+        if self._stream is None:
+            return self.function(*inputs)
+        if self._calls < WARM_UP:
+            self._calls += 1
+            return self._warm_up(inputs)
         if self._graph is None:
-            self._capture()
+            self._capture(inputs)
+        for own, given in zip(self._inputs, inputs, strict=True):
+            own.copy_(given)
         assert self._graph
         self._graph.replay()
         return self._result
 
-    @property
-    def ready(self) -> bool:
-        """Whether a call needs no :meth:`warm_up` before it."""
-        return not self.on_gpu or self._graph is not None
+    def _warm_up(self, inputs: tuple[torch.Tensor, ...]) -> Any:
+        assert self._stream
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            result = self.function(*inputs)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return result
 
-    def warm_up(self) -> None:
-        """Call the function a few times, as the capture needs it; the caller restores what that changes."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):
-                self.function()
-        torch.cuda.current_stream().wait_stream(stream)
-
-    def _capture(self) -> None:
+    def _capture(self, inputs: tuple[torch.Tensor, ...]) -> None:
+        self._inputs = tuple(given.clone() for given in inputs)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._result = self.function()
+        with torch.cuda.graph(self._graph, stream=self._stream):
+            self._result = self.function(*self._inputs)

@@ -8,24 +8,26 @@ import torch
 from stable_baselines3.common.vec_env import VecNormalize
 
 from pipeline.environment import Step, TensorEnv
+from pipeline.graphs import Graphed
 
 
 class TensorMoments:
-    """SB3's ``RunningMeanStd`` on tensors: mean, variance and count in float64."""
+    """SB3's ``RunningMeanStd`` on tensors: mean, variance and count in float64, changed in place."""
 
     def __init__(self, shape: tuple[int, ...], device: str) -> None:
         self.mean = torch.zeros(shape, dtype=torch.float64, device=device)
         self.var = torch.ones(shape, dtype=torch.float64, device=device)
-        self.count = 1e-4  # as in SB3, which begins with a little weight on mean 0 and variance 1
+        # As in SB3, which begins with a little weight on mean 0 and variance 1.
+        self.count = torch.full((), 1e-4, dtype=torch.float64, device=device)
 
     def update(self, batch: torch.Tensor) -> None:
         """Take in ``batch``, of shape ``[n, *shape]``, by the parallel algorithm that SB3 uses."""
         var, mean = torch.var_mean(batch.double(), dim=0, correction=0)
         count, total = len(batch), self.count + len(batch)
         delta = mean - self.mean
-        self.mean = self.mean + delta * count / total
-        self.var = (self.var * self.count + var * count + delta**2 * self.count * count / total) / total
-        self.count = total
+        self.mean += delta * count / total
+        self.var.copy_((self.var * self.count + var * count + delta**2 * self.count * count / total) / total)
+        self.count.copy_(total)
 
 
 class TensorNormalize(VecNormalize):
@@ -44,6 +46,8 @@ class TensorNormalize(VecNormalize):
         self.returns: Any = torch.zeros(self.num_envs, dtype=torch.float64, device=device)
         self.obs_rms = TensorMoments(self.observation_space.shape or (), device)
         self.ret_rms = TensorMoments((), device)
+        self._take_in = Graphed(self._update_statistics, device)
+        self._normalize = Graphed(self._normalize_step, device)
 
     def reset(self) -> torch.Tensor:  # type: ignore[override]  # a tensor
         """Start an episode in every environment; the observations count for the statistics."""
@@ -57,14 +61,20 @@ class TensorNormalize(VecNormalize):
         """Take a step; the statistics take in what it brings before they are used on it."""
         observations, rewards, dones, ended = self.venv.step_wait()
         self.old_obs, self.old_reward = observations, rewards
-        if self.training and self.norm_obs:
-            self.obs_rms.update(observations)
         if self.training:
-            self.returns = self.returns * self.gamma + rewards
-            self.ret_rms.update(self.returns)
-            self.returns = torch.where(dones, 0.0, self.returns)
-        ended = ended._replace(final_observations=self.normalize_obs(ended.final_observations))
-        return self.normalize_obs(observations), self.normalize_reward(rewards), dones, ended
+            self._take_in(observations, rewards, dones)
+        observations, rewards, final = self._normalize(observations, rewards, ended.final_observations)
+        return observations, rewards, dones, ended._replace(final_observations=final)
+
+    def _update_statistics(self, observations: torch.Tensor, rewards: torch.Tensor, dones: torch.Tensor) -> None:
+        if self.norm_obs:
+            self.obs_rms.update(observations)
+        self.returns.mul_(self.gamma).add_(rewards)
+        self.ret_rms.update(self.returns)
+        self.returns.masked_fill_(dones, 0.0)
+
+    def _normalize_step(self, observations: torch.Tensor, rewards: torch.Tensor, final: torch.Tensor) -> Any:
+        return self.normalize_obs(observations), self.normalize_reward(rewards), self.normalize_obs(final)
 
     def _normalize_obs(self, obs: Any, obs_rms: Any) -> Any:
         return torch.clamp((obs - obs_rms.mean) / torch.sqrt(obs_rms.var + self.epsilon), -self.clip_obs, self.clip_obs)

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.utils import explained_variance
 
 from pipeline.actor import within_bounds
 from pipeline.errors import UserError
+from pipeline.graphs import Graphed
 from pipeline.rollout import Rollout
 from pipeline.update import KL, LOGGED, Update
 
@@ -41,13 +41,16 @@ class TensorPPO(PPO):
         self._low, self._high = (
             torch.as_tensor(bound, device=self.device) for bound in (self.action_space.low, self.action_space.high)
         )
+        # gSDE draws new matrices of noise now and then, which a graph would not see.
+        self._act = self._sample_actions if self.use_sde else Graphed(self._sample_actions, self.device)
+        self._finish = Graphed(self._finish_rollout, self.device)
         self.update = Update(self)
 
     def _maybe_recommend_cpu(self, *args: Any, **kwargs: Any) -> None:
         """SB3 advises against GPUs, for copies to the host that are not made here."""
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["update", "_low", "_high", "_last_obs", "_last_original_obs"]
+        own = ["update", "_act", "_finish", "_low", "_high", "_last_obs", "_last_original_obs"]
         return [*super()._excluded_save_params(), *own]
 
     def get_parameters(self) -> dict[str, dict]:
@@ -66,21 +69,28 @@ class TensorPPO(PPO):
         for step in range(n_rollout_steps):
             if self.use_sde and self.sde_sample_freq > 0 and step % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
-            with torch.no_grad():
-                actions = self.policy.get_distribution(self._last_obs).get_actions()
-            bounded = within_bounds(actions, self._low, self._high, squashed=self.policy.squash_output)
-            new_obs, rewards, dones, ended = env.step(bounded)
+            actions, bounded = self._act(self._last_obs)
+            rollout_buffer.add_actions(step, self._last_obs, actions)
+            self._last_obs, rewards, dones, ended = env.step(bounded)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
-            rollout_buffer.add(step, self._last_obs, actions, rewards, dones, ended)
-            self._last_obs = new_obs
-        rollout_buffer.finish(self.policy, self._last_obs, self.gamma, self.gae_lambda)
+            rollout_buffer.add_outcome(step, rewards, dones, ended)
+        self._finish(self._last_obs)
         self.ep_info_buffer.extend(rollout_buffer.episodes(self._stats_window_size))
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    @torch.no_grad()
+    def _sample_actions(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions for ``observations``, as the policy draws them and as the environments take them."""
+        actions = self.policy.get_distribution(observations).get_actions()
+        return actions, within_bounds(actions, self._low, self._high, squashed=self.policy.squash_output)
+
+    def _finish_rollout(self, last_observations: torch.Tensor) -> None:
+        self.rollout_buffer.finish(self.policy, last_observations, self.gamma, self.gae_lambda)
 
     def train(self) -> None:
         """Update the policy with the rollout."""
@@ -103,8 +113,8 @@ class TensorPPO(PPO):
         for name, values in columns.items():
             self.logger.record(f"train/{name}", np.mean(values))
         buffer = self.rollout_buffer
-        variance = explained_variance(buffer.values.flatten().cpu().numpy(), buffer.returns.flatten().cpu().numpy())
-        self.logger.record("train/explained_variance", variance)
+        unexplained = (buffer.returns - buffer.values).var(correction=0) / buffer.returns.var(correction=0)
+        self.logger.record("train/explained_variance", 1.0 - unexplained.item())
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", torch.exp(self.policy.log_std).mean().item())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")

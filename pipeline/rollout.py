@@ -26,17 +26,12 @@ class Rollout:
         self.episode_returns, self.episode_lengths = empty(), empty()
         self.values, self.log_probs, self.advantages, self.returns = empty(), empty(), empty(), empty()
 
-    def add(
-        self,
-        step: int,
-        observations: torch.Tensor,
-        actions: torch.Tensor,
-        rewards: torch.Tensor,
-        dones: torch.Tensor,
-        ended: Ended,
-    ) -> None:
-        """Record a step: what was seen, done and rewarded, and which episodes ended with it."""
+    def add_actions(self, step: int, observations: torch.Tensor, actions: torch.Tensor) -> None:
+        """Record what was seen, and done about it."""
         self.observations[:, step], self.actions[:, step] = observations, actions
+
+    def add_outcome(self, step: int, rewards: torch.Tensor, dones: torch.Tensor, ended: Ended) -> None:
+        """Record what came of it, and which episodes ended."""
         self.rewards[:, step] = rewards
         self.dones[:, step], self.time_outs[:, step] = dones, ended.time_outs
         self.final_observations[:, step] = ended.final_observations
@@ -59,7 +54,8 @@ class Rollout:
         values, log_probs, _ = policy.evaluate_actions(self.observations.flatten(0, 1), self.actions.flatten(0, 1))
         self.values.copy_(values.view_as(self.values))
         self.log_probs.copy_(log_probs.view_as(self.log_probs))
-        self.rewards[self.time_outs] += gamma * policy.predict_values(self.final_observations[self.time_outs]).flatten()
+        beyond = policy.predict_values(self.final_observations.flatten(0, 1)).view_as(self.rewards)
+        self.rewards += torch.where(self.time_outs, gamma * beyond, 0.0)
         next_values = policy.predict_values(last_observations).flatten()
         advantage = torch.zeros_like(next_values)
         for step in reversed(range(self.n_steps)):

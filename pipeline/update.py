@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,17 +24,18 @@ class Update:
         model: A PPO whose ``rollout_buffer`` is a :class:`pipeline.rollout.Rollout`.
 
     Raises:
-        ValueError: If the mini-batches do not divide the rollout; a smaller one would need a graph of its own.
+        ValueError: If the mini-batches do not divide the rollout; a smaller one would not fit into the graph.
     """
 
     def __init__(self, model: Any) -> None:
         check_batch_size(model.batch_size, model.n_steps, model.n_envs)
         self.model, self.policy, self.optimizer = model, model.policy, model.policy.optimizer
         device = model.device
-        self.indices = torch.zeros(model.batch_size, dtype=torch.int64, device=device)
         self.clip_range, self.clip_range_vf = torch.zeros((), device=device), torch.zeros((), device=device)
-        self.compute_gradients = Graphed(self._compute_gradients, device)
-        self.take_step = Graphed(self._take_step, device)
+        self.farthest = math.inf if model.target_kl is None else 1.5 * model.target_kl
+        # Fused optimizers skip the steps that come while this is 1, a means of mixed precision's.
+        self.stopped = self.optimizer.found_inf = torch.zeros((), device=device)
+        self.pass_over = Graphed(self._pass_over, device)
 
     def set_progress(self, remaining: float) -> None:
         """Set the learning rate and the clip ranges for what remains of the training, from 1 to 0."""
@@ -53,48 +55,40 @@ class Update:
         Returns:
             What is logged, float32 ``[mini-batches, len(LOGGED)]``, of each epoch.
         """
-        if not self.compute_gradients.ready:
-            self._warm_up()
-        epochs: list[list[torch.Tensor]] = []
-        goes_on = True
-        while goes_on and len(epochs) < self.model.n_epochs:
-            records, goes_on = self._pass()
-            epochs.append(records)
-        return [torch.stack(records).cpu().numpy() for records in epochs]
+        self.stopped.zero_()
+        epochs: list[torch.Tensor] = []
+        while len(epochs) < self.model.n_epochs and not (self.model.target_kl and self.stopped):
+            order = self.model.rollout_buffer.order().view(-1, self.model.batch_size)
+            epochs.append(self.pass_over(order).clone())
+        *whole, last = [records.cpu().numpy() for records in epochs]
+        too_far = np.flatnonzero(last[:, KL] > self.farthest)
+        return [*whole, last[: too_far[0] + 1] if len(too_far) else last]
 
-    def _pass(self) -> tuple[list[torch.Tensor], bool]:
-        """One pass over the rollout; False if ``target_kl`` wants it to be the last."""
-        target_kl, records = self.model.target_kl, []
-        for indices in self.model.rollout_buffer.order().split(len(self.indices)):
-            self.indices.copy_(indices)
-            records.append(self.compute_gradients().clone())
-            if target_kl is not None and records[-1][KL] > 1.5 * target_kl:
-                return records, False
-            self.take_step()
-        return records, True
+    def _pass_over(self, order: torch.Tensor) -> torch.Tensor:
+        """A step of the optimizer for each mini-batch.
 
-    def _warm_up(self) -> None:
-        """Let the optimizer and the graphs allocate what they need, and leave the policy as it was."""
-        state = self.optimizer.state
-        before = [
-            (parameter, parameter.detach().clone(), {name: value.clone() for name, value in state[parameter].items()})
-            for parameter in self.policy.parameters()
-        ]
-        self.compute_gradients.warm_up()
-        self.take_step.warm_up()
-        for parameter, value, moments in before:
-            parameter.data.copy_(value)
-            for name, tensor in state[parameter].items():
-                tensor.copy_(moments[name]) if moments else tensor.zero_()
+        Args:
+            order: The numbers of the samples ``[mini-batches, batch_size]``.
 
-    def _take_step(self) -> torch.Tensor:
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.model.max_grad_norm)
+        Returns:
+            What is logged ``[mini-batches, len(LOGGED)]``.
+        """
+        records = []
+        for indices in order:
+            records.append(self._compute_gradients(indices))
+            self.stopped.logical_or_(records[-1][KL] > self.farthest)
+            if not self.stopped.is_cuda and self.stopped:  # a graph has no branches: it goes on, without effect
+                break
+            self._take_step()
+        return torch.stack(records)
+
+    def _take_step(self) -> None:
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.model.max_grad_norm)
         self.optimizer.step()
-        return norm
 
-    def _compute_gradients(self) -> torch.Tensor:
+    def _compute_gradients(self, indices: torch.Tensor) -> torch.Tensor:
         """PPO's loss of the mini-batch (https://arxiv.org/abs/1707.06347) and its gradients; what is logged of it."""
-        model, batch = self.model, self.model.rollout_buffer.samples(self.indices)
+        model, batch = self.model, self.model.rollout_buffer.samples(indices)
         values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions)
         values, advantages = values.flatten(), batch.advantages
         if model.normalize_advantage and len(advantages) > 1:

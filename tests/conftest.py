@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ruamel.yaml import YAML
+
+needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")]
+DEVICES = ["cpu", pytest.param("cuda", marks=needs_gpu)]
 
 ROOT = Path(__file__).parent.parent
 

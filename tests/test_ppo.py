@@ -12,10 +12,12 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from pipeline import graphs
 from pipeline.callbacks import LearningCurve
 from pipeline.errors import UserError
 from pipeline.normalize import TensorNormalize
 from pipeline.ppo import TensorPPO
+from tests.conftest import DEVICES, needs_gpu
 from tests.toy import TensorToy, Toy
 
 pytestmark = pytest.mark.unit
@@ -32,11 +34,12 @@ def learn(cls, env, **settings):
 
 
 @pytest.fixture
-def _same_order(monkeypatch):
+def _same_order(monkeypatch, device):
     """Stock SB3 draws the order of the samples from numpy, we draw it on the device."""
-    monkeypatch.setattr(np.random, "permutation", lambda n: torch.randperm(n).numpy())
+    monkeypatch.setattr(np.random, "permutation", lambda n: torch.randperm(n, device=device).cpu().numpy())
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -49,20 +52,34 @@ def _same_order(monkeypatch):
     ids=["defaults", "value clipping", "early stop", "gSDE", "squashed"],
 )
 @pytest.mark.usefixtures("_same_order")
-def test_learns_what_stock_sb3_learns(settings):
+def test_learns_what_stock_sb3_learns(settings, device):
+    settings = settings | {"device": device}
     stock_env: Any = VecNormalize(DummyVecEnv([lambda: Monitor(Toy())] * 4), clip_reward=2.0)
     stock, stock_rows = learn(PPO, stock_env, **settings)
-    env = TensorNormalize(TensorToy(), clip_reward=2.0)  # type: ignore[arg-type]
+    env = TensorNormalize(TensorToy(device=device), clip_reward=2.0)  # type: ignore[arg-type]
     ours, rows = learn(TensorPPO, env, **settings)
     for name, weights in stock.policy.state_dict().items():
         torch.testing.assert_close(ours.policy.state_dict()[name], weights, rtol=1e-4, atol=1e-5)
     for theirs, own in ((stock_env.obs_rms, env.obs_rms), (stock_env.ret_rms, env.ret_rms)):
-        np.testing.assert_allclose(own.mean, theirs.mean, rtol=1e-4, atol=1e-7)
-        np.testing.assert_allclose(own.var, theirs.var, rtol=1e-4)
+        np.testing.assert_allclose(own.mean.cpu(), theirs.mean, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(own.var.cpu(), theirs.var, rtol=1e-4)
         assert own.count == theirs.count
     assert [row.keys() for row in rows] == [row.keys() for row in stock_rows]
     for row, stock_row in zip(rows, stock_rows, strict=True):
         assert row == pytest.approx(stock_row, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"target_kl": 0.001}], ids=["defaults", "early stop"])
+@needs_gpu[0]
+@needs_gpu[1]
+def test_as_graphs_it_learns_the_same_bits_as_kernel_by_kernel(monkeypatch, settings):
+    results = []
+    for warm_up in (graphs.WARM_UP, 10**9):
+        monkeypatch.setattr(graphs, "WARM_UP", warm_up)
+        env = TensorNormalize(TensorToy(device="cuda"))  # type: ignore[arg-type]
+        model, _ = learn(TensorPPO, env, device="cuda", **settings)
+        results.append([*model.policy.parameters(), env.obs_rms.mean, env.obs_rms.var, env.ret_rms.var])
+    assert all(torch.equal(graphed, launched) for graphed, launched in zip(*results, strict=True))
 
 
 def test_stock_sb3_loads_what_it_saves(tmp_path):

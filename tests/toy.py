@@ -42,24 +42,25 @@ class TensorToy(VecEnvWrapper):
 
     venv: Any
 
-    sim_device = "cpu"
-
-    def __init__(self, num_envs: int = 4) -> None:
+    def __init__(self, num_envs: int = 4, device: str = "cpu") -> None:
         super().__init__(make_env(num_envs))
+        self.sim_device = device
         self.returns, self.lengths = np.zeros(num_envs, np.float32), np.zeros(num_envs, np.float32)
 
     def reset(self) -> Any:
-        return torch.from_numpy(self.venv.reset())
+        return self._tensor(self.venv.reset())
 
     def step_async(self, actions: Any) -> None:
-        self.venv.step_async(actions.numpy())
+        self.venv.step_async(actions.cpu().numpy())
 
     def step_wait(self) -> Any:
         observations, rewards, dones, infos = self.venv.step_wait()
         self.returns, self.lengths = self.returns + rewards, self.lengths + 1
         time_outs = np.array([info["TimeLimit.truncated"] for info in infos])
         final = np.stack([info.get("terminal_observation", observations[0]) for info in infos])
-        ended = Ended(*map(torch.from_numpy, (dones & ~time_outs, time_outs, final, self.returns, self.lengths)))
+        ended = Ended(*map(self._tensor, (dones & ~time_outs, time_outs, final, self.returns, self.lengths)))
         self.returns, self.lengths = np.where(dones, 0, self.returns), np.where(dones, 0, self.lengths)
-        # DummyVecEnv uses its arrays again.
-        return torch.from_numpy(observations.copy()), torch.from_numpy(rewards), torch.from_numpy(dones), ended
+        return self._tensor(observations), self._tensor(rewards), self._tensor(dones), ended
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.tensor(values, device=self.sim_device)  # a copy, since DummyVecEnv uses its arrays again
