@@ -96,13 +96,14 @@ class TaskStatistics(BaseCallback):
         self._episodes: deque[dict[str, Any]] = deque(maxlen=self.model._stats_window_size)
 
     def _on_step(self) -> bool:
-        # Isaac Lab reports means over the episodes that ended in this step.
-        self._episodes.extend([self.env.task_log] * int(self.locals["dones"].sum()))
+        # Isaac Lab reports means over the episodes that ended in this step, in tensors that it uses again.
+        if ended := int(self.locals["dones"].sum()):
+            self._episodes.extend([{name: float(value) for name, value in self.env.task_log.items()}] * ended)
         return True
 
     def _on_rollout_end(self) -> None:
         for name in self._episodes[-1] if self._episodes else ():
-            self.logger.record(f"task/{name}", safe_mean([float(episode[name]) for episode in self._episodes]))
+            self.logger.record(f"task/{name}", safe_mean([episode[name] for episode in self._episodes]))
 
 
 def trained_unit(model: BaseAlgorithm, task: str, settings: dict[str, Any]) -> Policy:

@@ -72,7 +72,11 @@ def _registrations(source: str) -> dict[str, list[str]]:
 
 
 def check_physics(sim: Sim) -> None:
-    """Refuse Isaac Sim's own process where Isaac Sim is not installed, and Kamino where exact runs are asked for."""
+    """Refuse Isaac Sim where it is not installed, an exact Kamino, and the Warp front end on PhysX."""
+    if sim.frontend == "warp" and not sim.physics.startswith("newton"):
+        raise UserError(
+            f"sim.frontend: warp is for Newton; set sim.physics to newton_mjwarp (given: {sim.physics}), or take torch"
+        )
     if sim.physics == "newton_kamino" and sim.deterministic:
         raise UserError(
             "sim.physics: newton_kamino has no deterministic mode in Isaac Lab 3.0; "

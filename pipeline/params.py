@@ -75,6 +75,7 @@ class Sim(Section):
     task: str
     agent: str
     physics: Literal["physx", "ovphysx", "isaacsim_physx", "newton_mjwarp", "newton_kamino"]
+    frontend: Literal["torch", "warp"]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     deterministic: Flag
     threads: Count

@@ -12,7 +12,7 @@ import gymnasium as gym
 import isaaclab_tasks  # noqa: F401  (registers the tasks)
 import torch
 from isaaclab.app import launch_simulation, validate_launch
-from isaaclab.envs import DirectMARLEnvCfg
+from isaaclab.envs import DirectMARLEnvCfg, ManagerBasedRLEnvCfg
 from isaaclab.sim import GroundPlaneCfg
 from isaaclab.utils import to_dict
 from isaaclab_rl.entrypoints.common import request_warp_determinism
@@ -39,7 +39,7 @@ def configure(params: Params, *, num_envs: int, seed: int) -> tuple[Any, dict[st
         The configuration of the environment, ready for :func:`running`, and the agent's settings as registered.
 
     Raises:
-        UserError: If the task has no such physics, or no such field as ``env`` names.
+        UserError: If the task has no such physics, front end, or field as ``env`` names.
     """
     cfg, agent = _registered(params.sim)
     cfg.scene.num_envs = num_envs
@@ -52,6 +52,8 @@ def configure(params: Params, *, num_envs: int, seed: int) -> tuple[Any, dict[st
         cfg.sim.physics.deterministic = True
     for path, value in params.env.items():
         override(cfg, path, value)
+    if params.sim.frontend == "warp":
+        _adapt_to_warp(cfg, params.sim.task)
     return cfg, agent
 
 
@@ -62,6 +64,19 @@ def _registered(sim: Sim) -> tuple[Any, dict[str, Any]]:
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"sim.physics: {sim.task} cannot run on {sim.physics}: {reason}") from None
+
+
+def _adapt_to_warp(cfg: Any, task: str) -> None:
+    from isaaclab_experimental.envs.frontend import FrontendIncompatibleError, WarpFrontend
+
+    if not isinstance(cfg, ManagerBasedRLEnvCfg):
+        raise UserError(f"sim.frontend: warp is for manager-based tasks, which {task} is not; take torch")
+    try:
+        WarpFrontend.adapt_cfg(cfg)
+    except FrontendIncompatibleError as error:
+        raise UserError(
+            f"sim.frontend: {task} cannot run on warp: {' '.join(str(error).split())}; take torch"
+        ) from None
 
 
 def resolve_device(device: str) -> str:
@@ -158,12 +173,21 @@ def running(params: Params, cfg: Any, log: Path) -> Iterator[TensorEnv]:
     print(f"{cfg.scene.num_envs} environments of {params.sim.task} on {cfg.sim.device}; the simulator's log: {log}")
     with launch_simulation(cfg), log.open("w") as file:
         with contextlib.redirect_stdout(file):
-            env: Any = gym.make(params.sim.task, cfg=cfg)
-        if isinstance(cfg, DirectMARLEnvCfg):
-            from isaaclab.envs import multi_agent_to_single_agent
-
-            env = multi_agent_to_single_agent(env)
+            env = _make(params.sim, cfg)
         try:
             yield TensorEnv(env)
         finally:
             env.close()
+
+
+def _make(sim: Sim, cfg: Any) -> Any:
+    if sim.frontend == "warp":
+        from pipeline.warp_frontend import WarpEnv
+
+        return WarpEnv(cfg)
+    env: Any = gym.make(sim.task, cfg=cfg)
+    if isinstance(cfg, DirectMARLEnvCfg):
+        from isaaclab.envs import multi_agent_to_single_agent
+
+        return multi_agent_to_single_agent(env)
+    return env

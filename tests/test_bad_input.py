@@ -32,6 +32,7 @@ BAD_PARAMS = [
     ({"sim": {"agent": "rl_games_cfg_entry_point"}}, "sim.agent: Isaac-Cartpole has no agent configuration"),
     ({"sim": {"physics": "bullet"}}, "sim.physics: input should be 'physx', 'ovphysx'"),
     ({"sim": {"physics": "newton_kamino"}}, "set sim.deterministic to false, or take newton_mjwarp"),
+    ({"sim": {"frontend": "warp"}}, "set sim.physics to newton_mjwarp (given: physx)"),
     ({"sim": {"device": "gpu"}}, "sim.device:"),
     ({"sim": {"device": "cuda:99"}}, "sim.device: cuda:99 was asked for, and this machine has"),
 ]

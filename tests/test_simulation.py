@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from tests.conftest import Project
@@ -28,15 +29,16 @@ cfg, agent = simulation.configure(params, num_envs=8, seed=params.evaluate.seed)
 
 
 @pytest.mark.parametrize(
-    ("physics", "engine"),
+    ("physics", "frontend", "engine"),
     [
-        ("physx", "OvPhysxCfg"),
-        ("ovphysx", "OvPhysxCfg"),
-        ("newton_mjwarp", "NewtonCfg"),
+        ("physx", "torch", "OvPhysxCfg"),
+        ("ovphysx", "torch", "OvPhysxCfg"),
+        ("newton_mjwarp", "torch", "NewtonCfg"),
+        ("newton_mjwarp", "warp", "NewtonCfg"),
     ],
 )
-def test_trains_and_evaluates_on_every_engine(untouched: Project, physics, engine):
-    untouched.edit_params(TINY | {"sim": {"physics": physics}, "env": {"episode_length_s": 0.1}})
+def test_trains_and_evaluates_on_every_engine(untouched: Project, physics, frontend, engine):
+    untouched.edit_params(TINY | {"sim": {"physics": physics, "frontend": frontend}, "env": {"episode_length_s": 0.1}})
     untouched.run("python", "-m", "stages.train")
     untouched.run("python", "-m", "stages.evaluate")
     runs = [json.loads(path.read_text()) for path in sorted((untouched.folder / "logs").glob("*/run.json"))]
@@ -64,6 +66,48 @@ def test_isaac_sims_own_physx_is_configured_as_isaac_lab_does(untouched: Project
     untouched.edit_params({"sim": {"physics": "isaacsim_physx"}, "env": {"sim.physics.solver_type": 0}})
     configured = "print(type(cfg.sim.physics).__name__, cfg.sim.physics.solver_type, cfg.sim.physics.deterministic)"
     assert untouched.run("python", "-c", START + configured).stdout.endswith("PhysxCfg 0 True\n")
+
+
+FOLLOW = """
+with simulation.running(params, cfg, Path("simulator.log")) as env:
+    env.reset()
+    robot = env.unwrapped.scene["robot"]
+    starts = torch.linspace(-0.9, 0.9, 32).view(8, 4)
+    robot.write_joint_state_to_sim_index(position=starts[:, :2].clone(), velocity=starts[:, 2:].clone())
+    seen = []
+    for step in range(30):
+        observations, rewards, dones, ended = env.step(torch.sin(torch.arange(8.0) + step).view(8, 1))
+        seen.append(torch.cat([ended.final_observations if dones.all() else observations, rewards.view(8, 1)], 1))
+    assert ended.time_outs.all()
+np.save("seen.npy", torch.stack(seen).numpy())
+"""
+
+
+def test_the_warp_front_end_is_the_same_task(untouched: Project):
+    untouched.edit_params({"sim": {"physics": "newton_mjwarp"}})
+    seen = []
+    for frontend in ("torch", "warp"):
+        untouched.edit_params({"sim": {"frontend": frontend}})
+        untouched.run("python", "-c", START + FOLLOW)
+        seen.append(np.load(untouched.folder / "seen.npy"))
+    np.testing.assert_allclose(seen[1], seen[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"task": "Isaac-Cartpole-Direct"}, "sim.frontend: warp is for manager-based tasks, which"),
+        (
+            {"task": "IsaacContrib-Velocity-Rough-UnitreeA1"},
+            "cannot run on warp: warp env 'UnitreeA1RoughEnvCfg'",
+        ),
+    ],
+)
+def test_a_task_that_the_warp_front_end_cannot_run_is_one_sentence(untouched: Project, changes, sentence):
+    untouched.edit_params({"sim": {"physics": "newton_mjwarp", "frontend": "warp"} | changes})
+    result = untouched.run("python", "-m", "stages.train", check=False)
+    assert result.returncode == 1
+    assert sentence in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
