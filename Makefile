@@ -25,6 +25,18 @@ repro: setup
 	dvc repro $(ARGS)
 	python -m tools.summary
 
+# Chosen by search on other seeds than the shipped one. Without the deterministic request Newton steps ten times as fast
+# on a GPU, and to the same bits: no two of the cartpole's bodies hang from one.
+GPU = sim.physics=newton_mjwarp sim.frontend=warp sim.device=cuda sim.deterministic=false \
+    train.num_envs=4096 train.total_timesteps=3276800 train.checkpoint_every=819200 train.log_interval=65536 \
+    normalize.until=65536 ppo.batch_size=16384 ppo.learning_rate=lin_3e-3 ppo.target_kl=0.03 ppo.vf_coef=1.0 \
+    evaluate.num_envs=1000
+
+## The same at the size that a GPU likes, as an experiment: solved in seconds
+repro-gpu: setup
+	dvc exp run $(GPU:%=-S %) $(ARGS)
+	python -m tools.summary
+
 ## Run the tests (ARGS="-m unit": only those without a simulator)
 test: setup
 	python -m pytest $(ARGS)
@@ -78,4 +90,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro test lint format doctor tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu test lint format doctor tensorboard setup setup-isaacsim lock clean

@@ -6,8 +6,10 @@ import copy
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
+from stable_baselines3.common.policies import ActorCriticPolicy
 
-from pipeline.description import ppo_arguments
+from pipeline.description import policy_arguments, ppo_arguments
 from pipeline.environment import TensorEnv
 from pipeline.errors import UserError
 from pipeline.normalize import TensorNormalize
@@ -29,7 +31,7 @@ def resolve_settings(params: Params, agent: dict[str, Any]) -> dict[str, Any]:
         PPO's arguments as plain values (``lin_3e-3``, ``nn.ELU``), in full enough to be written to YAML and read again.
 
     Raises:
-        UserError: If the mini-batches do not divide the rollout.
+        UserError: If the mini-batches do not divide the rollout, or SB3 cannot build such a policy.
     """
     given = params.ppo.model_dump(exclude_none=True)
     settings = {key: value for key, value in copy.deepcopy(agent).items() if key not in NOT_PPO} | given
@@ -41,7 +43,19 @@ def resolve_settings(params: Params, agent: dict[str, Any]) -> dict[str, Any]:
         check_batch_size(settings["batch_size"], settings["n_steps"], params.train.num_envs)
     except ValueError as error:
         raise UserError(f"params.yaml: {error}") from None
+    _check_policy(settings)
     return settings
+
+
+def _check_policy(settings: dict[str, Any]) -> None:
+    """Build a small policy with ``policy_kwargs``, for SB3 itself to refuse them before the simulator starts."""
+    space = Box(-1.0, 1.0, (1,))
+    try:
+        ActorCriticPolicy(space, space, lambda _: 0.0, **policy_arguments(settings))
+    except (AttributeError, AssertionError, TypeError, ValueError) as error:
+        raise UserError(
+            f"ppo.policy_kwargs: SB3 cannot build a policy from {settings['policy_kwargs']}: {error}"
+        ) from None
 
 
 def describe(params: Params, settings: dict[str, Any], *, device: str) -> dict[str, Any]:

@@ -19,12 +19,23 @@ from pipeline.evaluation import Actor, reset
 from pipeline.params import Camera, Render
 from pipeline.simulation import CARTPOLE
 from pipeline.video import average_down, steps_per_frame, tile
-from pipeline.view import FILM_WIDTH, yaw_and_pitch
+from pipeline.view import FILM_WIDTH, check_cartpole_in_view, yaw_and_pitch
 
 STUDIO = Path("assets/studio.usda")
 SKY = (0.93, 0.94, 0.96)
 # Rays along each side of a pixel of the video, since the renderer smooths no edges. They take most of the time.
 SAMPLES = 2
+
+
+def check(cfg: Any, settings: Render) -> None:
+    """Refuse a video that could not be made, before anything is simulated.
+
+    Raises:
+        UserError: If ``render.fps`` does not divide the steps a second, or the camera misses the cartpole.
+    """
+    steps_per_frame(settings.fps, cfg.sim.dt * cfg.decimation)
+    if shows_cartpole(cfg.scene):
+        check_cartpole_in_view(settings)
 
 
 def add_camera(cfg: Any, camera: Camera, *, width: int, height: int, samples: int = 1) -> None:
@@ -82,9 +93,6 @@ def record(env: TensorEnv, actor: Actor, settings: Render) -> Iterator[np.ndarra
 
     Yields:
         Frames, uint8 ``[height, width, 3]``, of all environments as tiles.
-
-    Raises:
-        UserError: If ``render.fps`` does not divide the steps a second.
     """
     every = steps_per_frame(settings.fps, env.unwrapped.step_dt)
     length = settings.length or env.unwrapped.max_episode_length

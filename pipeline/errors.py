@@ -1,5 +1,8 @@
-"""The one exception of the pipeline: something that the user can put right."""
+"""What a person can mend."""
 
 
-class UserError(Exception):
-    """One sentence that names what was wrong and what to do; a stage prints it, not a traceback, and exits with 1."""
+class UserError(SystemExit):
+    """One sentence that names what is wrong and what to do.
+
+    A SystemExit, because Isaac Lab prints a traceback for any other error that passes through the running simulator.
+    """

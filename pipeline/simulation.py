@@ -20,7 +20,8 @@ from isaaclab_tasks.utils import resolve_task_config
 
 from pipeline.environment import TensorEnv
 from pipeline.errors import UserError
-from pipeline.params import Params, Sim, did_you_mean
+from pipeline.overrides import override
+from pipeline.params import Params, Sim
 from pipeline.workarounds import allow_pinned_arrays_without_cuda, step_physx_on_the_calling_thread
 
 CARTPOLE = Path("assets/cartpole.usda")
@@ -39,12 +40,12 @@ def configure(params: Params, *, num_envs: int, seed: int) -> tuple[Any, dict[st
         The configuration of the environment, ready for :func:`running`, and the agent's settings as registered.
 
     Raises:
-        UserError: If the task has no such physics, front end, or field as ``env`` names.
+        UserError: If the task has no such physics or front end, or ``env`` sets what it cannot.
     """
     cfg, agent = _registered(params.sim)
     cfg.scene.num_envs = num_envs
     cfg.seed = seed
-    cfg.sim.device = resolve_device(params.sim.device)
+    cfg.sim.device = device = resolve_device(params.sim.device)
     cfg.compute_final_obs = True  # else SB3 bootstraps time-outs from the observation after the reset
     use_own_cartpole(cfg.scene)
     validate_launch(cfg)  # settles which engine `physx` means, so that `env` can reach its settings
@@ -52,6 +53,7 @@ def configure(params: Params, *, num_envs: int, seed: int) -> tuple[Any, dict[st
         cfg.sim.physics.deterministic = True
     for path, value in params.env.items():
         override(cfg, path, value)
+    _check_overrides(cfg, (num_envs, seed, device))
     if params.sim.frontend == "warp":
         _adapt_to_warp(cfg, params.sim.task)
     return cfg, agent
@@ -64,6 +66,21 @@ def _registered(sim: Sim) -> tuple[Any, dict[str, Any]]:
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"sim.physics: {sim.task} cannot run on {sim.physics}: {reason}") from None
+
+
+def _check_overrides(cfg: Any, of_the_params: tuple[int, int, str]) -> None:
+    if (cfg.scene.num_envs, cfg.seed, cfg.sim.device) != of_the_params:
+        raise UserError(
+            "env: scene.num_envs, seed and sim.device follow from other params; "
+            "set seed, sim.device, or num_envs in train, evaluate or render"
+        )
+    for path, value in {
+        "sim.dt": cfg.sim.dt,
+        "decimation": cfg.decimation,
+        "episode_length_s": cfg.episode_length_s,
+    }.items():
+        if not value > 0:
+            raise UserError(f"env.{path} should be greater than 0 (given: {value})")
 
 
 def _adapt_to_warp(cfg: Any, task: str) -> None:
@@ -101,33 +118,6 @@ def use_own_cartpole(scene: Any) -> None:
 
 def _usd_path(item: Any) -> str:
     return str(getattr(getattr(item, "spawn", None), "usd_path", ""))
-
-
-def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
-    """Set one field of a configuration.
-
-    Args:
-        cfg: The configuration, or a dictionary within it.
-        path: The field, with dots between the levels.
-        value: Its new value; a mapping sets the fields below one by one.
-        parent: Where ``cfg`` stands, for messages.
-
-    Raises:
-        UserError: If there is no such field.
-    """
-    fields = cfg if isinstance(cfg, Mapping) else vars(cfg)
-    name = path if path in fields else path.partition(".")[0]
-    if name not in fields:
-        raise UserError(f"{parent}.{path}: the task's configuration has no such field; {did_you_mean(name, fields)}")
-    below = path[len(name) + 1 :]
-    if below:
-        override(fields[name], below, value, parent=f"{parent}.{name}")
-    elif isinstance(value, Mapping) and fields[name] is not None:
-        for key, item in value.items():
-            override(fields[name], str(key), item, parent=f"{parent}.{name}")
-    else:
-        value = tuple(value) if isinstance(fields[name], tuple) else value  # YAML has lists alone
-        cfg.__setitem__(name, value) if isinstance(cfg, dict) else setattr(cfg, name, value)
 
 
 def export_io_descriptors(cfg: Any, folder: Path) -> None:

@@ -39,7 +39,10 @@ def run_stage(stage: Stage) -> None:
     except UserError as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
-        print(f"{name}: stopped; DVC records nothing of this run.", file=sys.stderr)
+        print(
+            f"{name}: stopped; DVC records nothing of this run (`dvc checkout --force` brings back the last results)",
+            file=sys.stderr,
+        )
         sys.exit(130)
 
 
@@ -52,5 +55,4 @@ def prepare_process(sim: Sim) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(sim.threads)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    if sim.deterministic:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # exact whether or not the simulator is asked to be

@@ -13,13 +13,11 @@ def render(params: Params, run: Run) -> None:
 
     from pipeline import camera, simulation, video
     from pipeline.policy import Policy
-    from pipeline.view import check_cartpole_in_view
 
     policy = Policy.load(MODELS)
     settings = params.render
     cfg, _ = simulation.configure(params, num_envs=settings.num_envs, seed=settings.seed)
-    if camera.shows_cartpole(cfg.scene):
-        check_cartpole_in_view(settings)
+    camera.check(cfg, settings)
     camera.add_camera(cfg, settings.camera, width=settings.width, height=settings.height, samples=camera.SAMPLES)
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__, policy_sha256=policy.sha256)
     with simulation.running(params, cfg, run.folder / "simulator.log") as env:

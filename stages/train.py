@@ -9,12 +9,13 @@ from pipeline.stage import METRICS, MODELS, run_stage
 
 def train(params: Params, run: Run) -> None:
     """Train as ``params`` say; write ``models/``, ``metrics/train.json`` and ``metrics/learning_curve.csv``."""
-    from pipeline import agent, simulation
+    from pipeline import agent, camera, simulation
     from pipeline.clips import film_training
     from pipeline.training import learn, write_configurations, write_results
 
     cfg, registered = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
     settings = agent.resolve_settings(params, registered)
+    camera.check(cfg, params.render)  # now, and not after hours of training
     write_configurations(MODELS, params, cfg, settings)
     if params.train.export_io_descriptors:
         simulation.export_io_descriptors(cfg, run.folder)

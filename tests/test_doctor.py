@@ -11,7 +11,7 @@ pytestmark = pytest.mark.unit
 
 def test_doctor_lists_every_check(untouched: Project):
     lines = untouched.run("python", "-m", "tools.doctor").stdout.splitlines()
-    names = ["params.yaml", "task", "physics", "device", "libraries", "env and ppo", "disk", "DVC remote"]
+    names = ["params.yaml", "task", "physics", "device", "libraries", "settings", "disk", "DVC remote"]
     assert [line[:13].strip() for line in lines] == names
     assert all(line[13:].strip().startswith("ok") for line in lines)
 
@@ -21,5 +21,5 @@ def test_doctor_goes_on_after_a_failure_and_exits_with_1(untouched: Project):
     result = untouched.run("python", "-m", "tools.doctor", check=False)
     assert result.returncode == 1
     failed = [line for line in result.stdout.splitlines() if "FAILED" in line]
-    assert [line[:13].strip() for line in failed] == ["device", "env and ppo"]
+    assert [line[:13].strip() for line in failed] == ["device", "settings"]
     assert "did you mean episode_length_s" in failed[1]

@@ -125,6 +125,56 @@ def test_a_path_that_the_task_does_not_have_is_one_sentence(untouched: Project, 
     assert sentence in result.stderr.splitlines()[-1]
 
 
+REFUSED = [
+    ({"env": {"rewards.pole_pos.weight": "abc"}}, "env.rewards.pole_pos.weight is -1.0, of type float in the task's"),
+    ({"env": {"scene.robot": "abc"}}, "env.scene.robot is a section"),
+    ({"env": {"scene.robot.prim_path.x": 1}}, "of type str in the task's configuration (given: 1)"),
+    ({"env": {"events.reset_cart_position.params.position_range": 1.0}}, "of type tuple"),
+    ({"env": {"sim.dt": 0}}, "env.sim.dt should be greater than 0 (given: 0)"),
+    ({"env": {"episode_length_s": -5}}, "env.episode_length_s should be greater than 0"),
+    ({"env": {"scene": {"num_envs": 8}}}, "env: scene.num_envs, seed and sim.device follow from other params"),
+    ({"ppo": {"policy_kwargs": {"activation_fn": "nn.Elu"}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
+    ({"ppo": {"policy_kwargs": {"net_arch": 32}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
+    ({"render": {"fps": 25}}, "render.fps should divide the task's 60 steps a second (given: 25)"),
+]
+
+
+def test_what_only_the_tasks_configuration_can_tell_is_refused_before_the_simulator_starts(untouched: Project):
+    """All in one process: reading the configuration takes seconds."""
+    code = """
+import json
+from pipeline import agent, camera, simulation
+from pipeline.errors import UserError
+from pipeline.params import Params, load_params
+sentences = []
+for changes in json.loads(sys.argv[1]):
+    params = load_params().model_dump()
+    for section, values in changes.items():
+        params[section] |= values
+    params = Params.model_validate(params)
+    try:
+        cfg, registered = simulation.configure(params, num_envs=4, seed=1)
+        agent.resolve_settings(params, registered)
+        camera.check(cfg, params.render)
+    except UserError as error:
+        sentences.append(str(error))
+print(json.dumps(sentences))
+"""
+    changes = json.dumps([changes for changes, _ in REFUSED])
+    sentences = json.loads(untouched.run("python", "-c", "import sys" + code, changes).stdout.splitlines()[-1])
+    assert len(sentences) == len(REFUSED)
+    for sentence, (_, expected) in zip(sentences, REFUSED, strict=True):
+        assert expected in sentence
+
+
+def test_a_reward_that_is_not_a_number_ends_the_training_in_one_sentence(untouched: Project):
+    untouched.edit_params(TINY | {"env": {"rewards.pole_pos.weight": float("nan")}})
+    result = untouched.run("python", "-m", "stages.train", check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("train: a reward was not finite after 16 timesteps; nothing was")
+    assert "Traceback" not in result.stderr
+
+
 def test_env_reaches_every_kind_of_field(untouched: Project):
     env = {
         "episode_length_s": 7.5,  # an int by default

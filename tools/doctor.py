@@ -44,10 +44,11 @@ def _task(params: Params) -> str:
 
 def _settings(params: Params) -> str:
     # Imported here, since a missing package is what the check before this one reports.
-    from pipeline import agent, simulation
+    from pipeline import agent, camera, simulation
 
-    _, registered = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
+    cfg, registered = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
     agent.resolve_settings(params, registered)
+    camera.check(cfg, params.render)
     return f"{len(params.env)} overrides of the task's configuration"
 
 
@@ -85,7 +86,7 @@ CHECKS: dict[str, Callable[[Params], str]] = {
     "physics": _physics,
     "device": _device,
     "libraries": _libraries,
-    "env and ppo": _settings,
+    "settings": _settings,
     "disk": _disk,
     "DVC remote": _remote,
 }

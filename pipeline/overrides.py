@@ -1,0 +1,59 @@
+"""The params' section ``env``: fields of the task's configuration, by their dotted paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.params import did_you_mean
+
+
+def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
+    """Set one field of a configuration.
+
+    Args:
+        cfg: The configuration, or a dictionary within it.
+        path: The field, with dots between the levels.
+        value: Its new value; a mapping sets the fields below one by one.
+        parent: Where ``cfg`` stands, for messages.
+
+    Raises:
+        UserError: If there is no such field, or the value is of another kind than the field's.
+    """
+    fields = cfg if isinstance(cfg, Mapping) else vars(cfg)
+    name = path if path in fields else path.partition(".")[0]
+    if name not in fields:
+        raise UserError(f"{parent}.{path}: the task's configuration has no such field; {did_you_mean(name, fields)}")
+    old, below, here = fields[name], path[len(name) + 1 :], f"{parent}.{name}"
+    if below and _has_fields(old):
+        override(old, below, value, parent=here)
+    elif not below and isinstance(value, Mapping) and _has_fields(old):
+        for key, item in value.items():
+            override(old, str(key), item, parent=here)
+    elif below or not _of_a_kind(old, value):
+        raise UserError(f"{parent}.{path} is {_describe(old)} in the task's configuration (given: {value!r})")
+    else:
+        value = tuple(value) if isinstance(old, tuple) else value  # YAML has lists alone
+        cfg.__setitem__(name, value) if isinstance(cfg, dict) else setattr(cfg, name, value)
+
+
+def _has_fields(value: Any) -> bool:
+    return isinstance(value, Mapping) or is_dataclass(value)
+
+
+def _of_a_kind(old: Any, new: Any) -> bool:
+    """Whether ``new`` may take the place of ``old``: null, a mapping and what was null may be anything."""
+    if old is None or new is None or isinstance(new, Mapping):
+        return True
+    if isinstance(old, bool) or isinstance(new, bool):
+        return isinstance(old, bool) and isinstance(new, bool)
+    kinds = ((int, float), (list, tuple), str)
+    return not _has_fields(old) and all(isinstance(new, kind) for kind in kinds if isinstance(old, kind))
+
+
+def _describe(value: Any) -> str:
+    if _has_fields(value):
+        return "a section"
+    return f"{value!r}, {'without fields' if value is None else f'of type {type(value).__name__}'}"
