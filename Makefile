@@ -52,6 +52,14 @@ format: setup
 	ruff check --fix
 	ruff format
 
+## Compare the speed of training with Isaac Lab's trainers on this CPU (ten minutes, with nothing beside it)
+benchmark: setup
+	python -m benchmarks.throughput --num-envs 64 256 1024 --repeats 3 $(ARGS)
+
+## The same on a CUDA GPU
+benchmark-gpu: setup
+	python -m benchmarks.throughput --gpu --num-envs 64 512 4096 16384 $(ARGS)
+
 ## Check that this machine can run the pipeline
 doctor: setup
 	python -m tools.doctor
@@ -90,4 +98,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu test lint format doctor tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu test lint format benchmark benchmark-gpu doctor tensorboard setup setup-isaacsim lock clean

@@ -1,0 +1,43 @@
+"""The simulation alone, with random actions: the limit of all trainers. A process; prints steps a second."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from pipeline import simulation
+from pipeline.params import Params, load_params
+
+WARM_UP, STEPS, ACTIONS = 50, 300, 64
+
+
+def main(frontend: str, physics: str, device: str, num_envs: str) -> None:
+    """Step so many environments."""
+    values = load_params().model_dump()
+    values["sim"] |= {"frontend": frontend, "physics": physics, "device": device, "deterministic": False}
+    params = Params.model_validate(values)
+    cfg, _ = simulation.configure(params, num_envs=int(num_envs), seed=params.seed)
+    with simulation.running(params, cfg, Path(os.devnull)) as env:
+        env.reset()
+        # Not one for all steps: the carts would soon be at the ends of their rails.
+        actions = torch.rand(ACTIONS, env.num_envs, *(env.action_space.shape or ()), device=device) * 2 - 1
+        for step in range(WARM_UP + STEPS):
+            if step == WARM_UP:
+                _synchronize(device)
+                started = time.perf_counter()
+            env.step(actions[step % ACTIONS])
+        _synchronize(device)
+        print(env.num_envs * STEPS / (time.perf_counter() - started))
+
+
+def _synchronize(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,91 @@
+"""Training steps a second, ours and the peers', in turn: a table, ``results/<name>.json`` and a plot of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.plots import plot_throughput
+from benchmarks.trainers import ROOT, WARM_UP, Machine, Trainer, isaaclab, measure, ours
+from pipeline.provenance import machine as host
+
+RESULTS = Path(__file__).parent / "results"
+
+# Epochs and mini-batches of an update: Isaac Lab's for SB3 and for rsl_rl, and this project's on a CPU.
+SB3, RSL_RL, OURS = (20, 16), (5, 4), (10, 4)
+
+CPU = Machine("cpu", "physx"), [isaaclab("sb3", *OURS), isaaclab("rsl_rl", *OURS), ours(*OURS)], ["torch"]
+GPU = (
+    Machine("cuda:0", "newton_mjwarp"),
+    [
+        isaaclab("sb3", *SB3),
+        ours(*SB3, frontend="warp"),
+        isaaclab("rsl_rl", *RSL_RL),
+        isaaclab("rsl_rl", *RSL_RL, frontend="warp"),
+        ours(*RSL_RL),
+        ours(*RSL_RL, frontend="warp"),
+    ],
+    ["torch", "warp"],
+)
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gpu", action="store_true", help="on a CUDA GPU with Newton, not on the CPU with PhysX")
+    parser.add_argument("--num-envs", type=int, nargs="+", required=True)
+    parser.add_argument("--rollouts", type=int, default=24, help="of each run")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of each trainer, in turn; medians are reported")
+    arguments = parser.parse_args()
+    machine, trainers, frontends = GPU if arguments.gpu else CPU
+    rows: list[dict[str, Any]] = []
+    for num_envs in arguments.num_envs:
+        rows += [_simulation(machine, frontend, num_envs) for frontend in frontends]
+        rows += _compare(trainers, machine, num_envs, arguments.rollouts, arguments.repeats)
+        _save("throughput-gpu" if arguments.gpu else "throughput-cpu", machine, rows)
+
+
+def _simulation(machine: Machine, frontend: str, num_envs: int) -> dict[str, Any]:
+    """The limit: the environments without a trainer."""
+    command = [sys.executable, "-m", "benchmarks.simulation", frontend, machine.physics, machine.device, str(num_envs)]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return _row(f"simulation alone, {frontend}", num_envs, {"steps_per_second": float(output.splitlines()[-1])})
+
+
+def _compare(
+    trainers: list[Trainer], machine: Machine, num_envs: int, rollouts: int, repeats: int
+) -> list[dict[str, Any]]:
+    measured: dict[str, list[dict[str, float]]] = {trainer.name: [] for trainer in trainers}
+    for _ in range(repeats):
+        for trainer in trainers:
+            measured[trainer.name].append(asdict(measure(trainer, machine, num_envs, WARM_UP + rollouts)))
+    return [
+        _row(name, num_envs, {key: statistics.median(run[key] for run in runs) for key in runs[0]})
+        for name, runs in measured.items()
+    ]
+
+
+def _row(name: str, num_envs: int, values: dict[str, float]) -> dict[str, Any]:
+    row = {"trainer": name, "num_envs": num_envs} | {key: round(value, 1) for key, value in values.items()}
+    print(f"{name:<28} {num_envs:>6} environments {values['steps_per_second']:>12,.0f} steps/s", flush=True)
+    return row
+
+
+def _save(name: str, machine: Machine, rows: list[dict[str, Any]]) -> None:
+    gpu = torch.cuda.get_device_name() if machine.device != "cpu" else None
+    made_on = {key: value for key, value in host().items() if key != "host"} | {"gpu": gpu, "physics": machine.physics}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps({"machine": made_on, "rows": rows}, indent=2) + "\n")
+    plot_throughput(rows, RESULTS / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
