@@ -63,12 +63,11 @@ class TensorPPO(PPO):
     def collect_rollouts(self, env: Any, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int) -> bool:
         """Play ``n_rollout_steps`` steps; False if a callback wants the training to end."""
         self.policy.set_training_mode(False)
-        if self.use_sde:
-            self.policy.reset_noise(env.num_envs)
+        self._reset_noise()
         callback.on_rollout_start()
         for step in range(n_rollout_steps):
-            if self.use_sde and self.sde_sample_freq > 0 and step % self.sde_sample_freq == 0:
-                self.policy.reset_noise(env.num_envs)
+            if self.sde_sample_freq > 0 and step % self.sde_sample_freq == 0:
+                self._reset_noise()
             actions, bounded = self._act(self._last_obs)
             rollout_buffer.add_actions(step, self._last_obs, actions)
             self._last_obs, rewards, dones, ended = env.step(bounded)
@@ -82,6 +81,12 @@ class TensorPPO(PPO):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    @torch.no_grad()  # else what autograd keeps of it, on another stream, would end the capture of the update
+    def _reset_noise(self) -> None:
+        """Draw new matrices of noise, for gSDE."""
+        if self.use_sde:
+            self.policy.reset_noise(self.n_envs)
 
     @torch.no_grad()
     def _sample_actions(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

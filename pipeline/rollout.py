@@ -24,7 +24,8 @@ class Rollout:
         self.dones, self.time_outs = empty(dtype=torch.bool), empty(dtype=torch.bool)
         self.final_observations = empty(*observations)
         self.episode_returns, self.episode_lengths = empty(), empty()
-        self.values, self.log_probs, self.advantages, self.returns = empty(), empty(), empty(), empty()
+        self.estimates = empty(4)  # side by side, so that a mini-batch takes them all at once
+        self.values, self.log_probs, self.advantages, self.returns = self.estimates.unbind(-1)
 
     def add_actions(self, step: int, observations: torch.Tensor, actions: torch.Tensor) -> None:
         """Record what was seen, and done about it."""
@@ -72,8 +73,9 @@ class Rollout:
 
     def samples(self, numbers: torch.Tensor) -> RolloutBufferSamples:
         """Samples by their numbers: those of the first environment in the order of time, then the second's (as SB3)."""
-        tensors = (self.observations, self.actions, self.values, self.log_probs, self.advantages, self.returns)
-        return RolloutBufferSamples(*(tensor.flatten(0, 1)[numbers] for tensor in tensors))
+        tensors = (self.observations, self.actions, self.estimates)
+        observations, actions, estimates = (tensor.flatten(0, 1)[numbers] for tensor in tensors)
+        return RolloutBufferSamples(observations, actions, *estimates.unbind(-1))
 
     def episodes(self, most: int) -> list[dict[str, float]]:
         """Return ``r`` and length ``l`` of the last episodes that ended here, in order of time, at most so many."""

@@ -33,8 +33,10 @@ class Update:
         device = model.device
         self.clip_range, self.clip_range_vf = torch.zeros((), device=device), torch.zeros((), device=device)
         self.farthest = math.inf if model.target_kl is None else 1.5 * model.target_kl
-        # Fused optimizers skip the steps that come while this is 1, a means of mixed precision's.
-        self.stopped = self.optimizer.found_inf = torch.zeros((), device=device)
+        self.stopped = torch.zeros((), device=device)
+        if self.stopped.is_cuda:
+            # A graph has no branches. Fused optimizers skip the steps that come while this is 1, as mixed precision wants.
+            self.optimizer.found_inf = self.stopped
         self.pass_over = Graphed(self._pass_over, device)
 
     def set_progress(self, remaining: float) -> None:
@@ -77,7 +79,7 @@ class Update:
         for indices in order:
             records.append(self._compute_gradients(indices))
             self.stopped.logical_or_(records[-1][KL] > self.farthest)
-            if not self.stopped.is_cuda and self.stopped:  # a graph has no branches: it goes on, without effect
+            if not self.stopped.is_cuda and self.stopped:
                 break
             self._take_step()
         return torch.stack(records)
