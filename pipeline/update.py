@@ -35,7 +35,7 @@ class Update:
         self.farthest = math.inf if model.target_kl is None else 1.5 * model.target_kl
         self.stopped = torch.zeros((), device=device)
         if self.stopped.is_cuda:
-            # A graph has no branches. Fused optimizers skip the steps that come while this is 1, as mixed precision wants.
+            # A graph has no branches, but a fused optimizer skips the steps that come while this is 1.
             self.optimizer.found_inf = self.stopped
         self.pass_over = Graphed(self._pass_over, device)
 
