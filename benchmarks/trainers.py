@@ -110,7 +110,8 @@ def ours(epochs: int, minibatches: int, *, frontend: str = "torch") -> Trainer:
         params["train"].update(log_interval=num_envs * N_STEPS, checkpoint_every=None)
         with (folder / "params.yaml").open("w") as file:
             yaml.dump(params, file)
-        (folder / "assets").symlink_to(ROOT / "assets")
+        for name in ("assets", "dvc.yaml"):
+            (folder / name).symlink_to(ROOT / name)
         (folder / "metrics").mkdir()
         return [sys.executable, "-m", "stages.train"]
 

@@ -30,7 +30,11 @@ class LearningCurve(KVWriter):
 
     def summary(self) -> dict[str, float]:
         """Timesteps, and the newest episode return and length in training (noisy actions; not the evaluation's)."""
-        names = {"timesteps": "timesteps", "rollout/ep_rew_mean": "return_mean", "rollout/ep_len_mean": "length_mean"}
+        names = {
+            "timesteps": "timesteps",
+            "rollout/ep_rew_mean": "training_return",
+            "rollout/ep_len_mean": "training_length",
+        }
         newest = {column: value for row in self.rows for column, value in row.items()}
         return {name: newest[column] for column, name in names.items() if column in newest}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from types import FrameType
 
 from pipeline.checks import check_all
 from pipeline.errors import UserError
+from pipeline.inputs import Inputs
 from pipeline.params import Params, Sim, load_params
 from pipeline.provenance import Run
 
@@ -29,13 +31,17 @@ def run_stage(stage: Stage) -> None:
             that are made here.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    if "DVC_STAGE" in os.environ:
+        _end_with_parent()
     name = stage.__name__
     try:
         params = load_params()
         check_all(params)
         prepare_process(params.sim)
+        inputs = Inputs(name)
         with Run(name, params) as run:
             stage(params, run)
+            inputs.check_unchanged()
     except UserError as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
@@ -48,6 +54,12 @@ def run_stage(stage: Stage) -> None:
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """Let Linux send SIGTERM when DVC dies, lest the stage goes on writing into the workspace that DVC has left."""
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def prepare_process(sim: Sim) -> None:

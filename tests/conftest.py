@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,12 @@ SMALL = {
 }
 
 
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "TQDM_DISABLE": "1",
+}
+
+
 class Project:
     """A Git and DVC repository of this project's files, in a folder of its own."""
 
@@ -37,18 +44,25 @@ class Project:
 
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command there with the project's Python first on the path, as ``make`` does."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         result = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=os.environ | {"PATH": path, "TQDM_DISABLE": "1"} | environment,
-            capture_output=True,
-            text=True,
-            check=False,
+            command, cwd=self.folder, env=ENVIRONMENT | environment, capture_output=True, text=True, check=False
         )
         if check and result.returncode:
             pytest.fail(f"{' '.join(command)} failed:\n{result.stdout[-6000:]}\n{result.stderr[-6000:]}", pytrace=False)
         return result
+
+    def start(self, *command: str, start_new_session: bool = False) -> subprocess.Popen[str]:
+        """Start a command there; all that it says comes through one pipe."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=start_new_session,
+            preexec_fn=_default_ctrl_c,
+        )
 
     def edit_params(self, changes: dict[str, Any]) -> None:
         """Merge ``changes`` into params.yaml, two levels deep."""
@@ -67,6 +81,11 @@ class Project:
         """Commit everything that is not ignored."""
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
+
+
+def _default_ctrl_c() -> None:
+    """As in a terminal, also where the tests run in the background of a shell, which ignores Ctrl-C there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(happens: Callable[[], bool], *, seconds: float) -> None:

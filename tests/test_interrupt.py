@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -18,17 +15,7 @@ pytestmark = pytest.mark.sim
 
 def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
     untouched.edit_params({"train": {"total_timesteps": 100_000_000}})
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with subprocess.Popen(
-        ["dvc", "repro", "train"],
-        cwd=untouched.folder,
-        env=os.environ | {"PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=default_ctrl_c,
-    ) as dvc:
+    with untouched.start("dvc", "repro", "train", start_new_session=True) as dvc:
         wait_until((untouched.folder / "models" / "checkpoints" / "512").exists, seconds=180)
         interrupted = time.monotonic()
         os.killpg(dvc.pid, signal.SIGINT)  # what a terminal does: to dvc and the stage alike
@@ -41,8 +28,3 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
     assert not (untouched.folder / "dvc.lock").exists()
     (checkpoint,) = untouched.folder.glob("logs/*_train/checkpoint")
     assert {file.name for file in checkpoint.iterdir()} == {"policy.json", "policy.safetensors"}
-
-
-def default_ctrl_c() -> None:
-    """As in a terminal, also where the tests run in the background of a shell, which ignores Ctrl-C there."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,52 @@
+"""What happens to the record when something happens to the stage: dvc.lock tells the truth, or nothing."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import Project, wait_until
+
+pytestmark = pytest.mark.sim
+
+ENDLESS = {"train": {"total_timesteps": 100_000_000}}
+
+
+def is_training(project: Project) -> bool:
+    return any(project.folder.glob("logs/*_train/simulator.log"))
+
+
+def test_what_is_edited_while_a_stage_runs_is_named_and_nothing_recorded(untouched: Project):
+    with untouched.start("dvc", "repro", "train") as dvc:
+        wait_until(lambda: is_training(untouched), seconds=60)
+        untouched.edit_params({"ppo": {"gamma": 0.5}, "render": {"fps": 30}})
+        with (untouched.folder / "pipeline" / "rollout.py").open("a") as file:
+            file.write("# edited\n")
+        output, _ = dvc.communicate(timeout=120)
+    assert dvc.returncode
+    sentence = "train: ppo in params.yaml, pipeline/rollout.py changed while the stage ran; nothing was recorded"
+    assert sentence in output
+    assert not (untouched.folder / "dvc.lock").exists()
+
+
+def test_what_the_stage_does_not_read_may_be_edited_while_it_runs(untouched: Project):
+    with untouched.start("dvc", "repro", "train") as dvc:
+        wait_until(lambda: is_training(untouched), seconds=60)
+        untouched.edit_params({"render": {"fps": 30}})
+        output, _ = dvc.communicate(timeout=120)
+    assert not dvc.returncode, output
+    lock = YAML(typ="safe").load((untouched.folder / "dvc.lock").read_text())
+    assert lock["stages"]["train"]["params"]["params.yaml"]["ppo"]["gamma"] == 0.995
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stage_ends_with_dvc(untouched: Project, number):
+    untouched.edit_params(ENDLESS)
+    with untouched.start("dvc", "repro", "train") as dvc:
+        wait_until((untouched.folder / "models" / "checkpoints" / "512").exists, seconds=180)
+        dvc.send_signal(number)
+        dvc.communicate(timeout=60)  # returns when the stage, too, has closed its output
+    assert not (untouched.folder / "dvc.lock").exists()
+    assert any(untouched.folder.glob("logs/*_train/checkpoint/policy.json"))
