@@ -67,28 +67,32 @@ def isaaclab(library: str, epochs: int, minibatches: int, *, frontend: str = "to
         rollout = num_envs * N_STEPS
         settings = {
             "sb3": (
-                *("--log_interval", str(rollout)),
-                *(f"agent.n_epochs={epochs}", f"agent.batch_size={rollout // minibatches}"),
+                f"--log_interval={rollout}",
+                f"agent.n_epochs={epochs}",
+                f"agent.batch_size={rollout // minibatches}",
             ),
             "rsl_rl": (
                 f"agent.algorithm.num_learning_epochs={epochs}",
                 f"agent.algorithm.num_mini_batches={minibatches}",
             ),
         }
-        return [
-            *(sys.executable, "-c", ISAACLAB, "train", "--rl_library", library, "--task", "Isaac-Cartpole"),
-            *("--num_envs", str(num_envs), "--max_iterations", str(rollouts), "--device", machine.device),
-            *(
-                f"agent.device={machine.device}",
-                "--seed",
-                str(SEED),
-                "--frontend",
-                frontend,
-                f"physics={machine.physics}",
-                *settings[library],
-            ),
-            *("env.scene.ground=null", f"env.scene.robot.spawn.usd_path={ROOT / 'assets/cartpole.usda'}"),
+        flags = {
+            "--rl_library": library,
+            "--task": "Isaac-Cartpole",
+            "--num_envs": num_envs,
+            "--max_iterations": rollouts,
+            "--device": machine.device,
+            "--seed": SEED,
+            "--frontend": frontend,
+        }
+        overrides = [
+            f"physics={machine.physics}",
+            f"agent.device={machine.device}",
+            f"env.scene.robot.spawn.usd_path={ROOT / 'assets/cartpole.usda'}",
+            "env.scene.ground=null",
         ]
+        words = [str(word) for flag in flags.items() for word in flag]
+        return [sys.executable, "-c", ISAACLAB, "train", *words, *overrides, *settings[library]]
 
     name = _name(library, frontend, epochs, minibatches)
     if library == "sb3":

@@ -51,7 +51,8 @@ def _check_policy(settings: dict[str, Any]) -> None:
     """Build a small policy with ``policy_kwargs``, for SB3 itself to refuse them before the simulator starts."""
     space = Box(-1.0, 1.0, (1,))
     try:
-        ActorCriticPolicy(space, space, lambda _: 0.0, **policy_arguments(settings))
+        use_sde = settings.get("use_sde", False)
+        ActorCriticPolicy(space, space, lambda _: 0.0, use_sde=use_sde, **policy_arguments(settings))
     except (AttributeError, AssertionError, TypeError, ValueError) as error:
         raise UserError(
             f"ppo.policy_kwargs: SB3 cannot build a policy from {settings['policy_kwargs']}: {error}"

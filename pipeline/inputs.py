@@ -10,10 +10,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from pipeline.errors import UserError
-from pipeline.params import PARAMS_FILE
+from pipeline.params import PARAMS_FILE, read_sections
 
 PIPELINE_FILE = Path("dvc.yaml")
 
@@ -22,7 +20,7 @@ class Inputs:
     """The dependencies and params of ``stage`` as they are now."""
 
     def __init__(self, stage: str) -> None:
-        self.stage = _read(PIPELINE_FILE)["stages"][stage]
+        self.stage = read_sections(PIPELINE_FILE)["stages"][stage]
         self.before = self._now()
 
     def check_unchanged(self) -> None:
@@ -39,13 +37,9 @@ class Inputs:
             )
 
     def _now(self) -> dict[str, Any]:
-        params = _read(PARAMS_FILE)
+        params = read_sections(PARAMS_FILE)
         sections = {f"{section} in {PARAMS_FILE}": params.get(section) for section in self.stage["params"]}
         return sections | {name: _digest(Path(name)) for name in self.stage["deps"]}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
 
 
 def _digest(path: Path) -> str | None:

@@ -207,10 +207,20 @@ def check_batch_size(batch_size: int, n_steps: int, num_envs: int) -> None:
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check the params.
 
-    The YAML is read as DVC reads it (version 1.2), so that both see the same values.
-
     Raises:
         UserError: One sentence for the first thing wrong: the key's path, what was given, what is allowed.
+    """
+    try:
+        return Params.model_validate(read_sections(path))
+    except ValidationError as error:
+        raise UserError(f"{path}: {_sentence(error)}") from None
+
+
+def read_sections(path: Path) -> dict[str, Any]:
+    """Read params.yaml or dvc.yaml as DVC does (YAML 1.2), so that both see the same values.
+
+    Raises:
+        UserError: If the file is missing, no YAML, or has no sections.
     """
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -219,11 +229,8 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} has no sections; run `git checkout params.yaml`")
-    try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{path}: {_sentence(error)}") from None
+        raise UserError(f"{path} has no sections; run `git checkout {path}`")
+    return content
 
 
 def _sentence(error: ValidationError) -> str:

@@ -13,11 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from ruamel.yaml import YAML
-
-needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")]
-DEVICES = ["cpu", pytest.param("cuda", marks=needs_gpu)]
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,7 +25,7 @@ SMALL = {
     "render": {"episodes": 1, "length": 8, "width": 160, "height": 90},
 }
 
-
+# The project's Python comes first on the path, as ``make`` has it.
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "TQDM_DISABLE": "1",
@@ -43,7 +39,7 @@ class Project:
         self.folder = folder
 
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command there with the project's Python first on the path, as ``make`` does."""
+        """Run a command there, to its end."""
         result = subprocess.run(
             command, cwd=self.folder, env=ENVIRONMENT | environment, capture_output=True, text=True, check=False
         )

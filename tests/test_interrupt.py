@@ -1,4 +1,4 @@
-"""Ctrl-C during training, through DVC: it ends soon, keeps the policy so far, and records nothing."""
+"""Training that is stopped, through DVC: it ends soon, keeps the policy so far, and records nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from tests.conftest import Project, wait_until
 
 pytestmark = pytest.mark.sim
 
+ENDLESS = {"train": {"total_timesteps": 100_000_000}}
+
 
 def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
-    untouched.edit_params({"train": {"total_timesteps": 100_000_000}})
+    untouched.edit_params(ENDLESS)
     with untouched.start("dvc", "repro", "train", start_new_session=True) as dvc:
         wait_until((untouched.folder / "models" / "checkpoints" / "512").exists, seconds=180)
         interrupted = time.monotonic()
@@ -28,3 +30,14 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
     assert not (untouched.folder / "dvc.lock").exists()
     (checkpoint,) = untouched.folder.glob("logs/*_train/checkpoint")
     assert {file.name for file in checkpoint.iterdir()} == {"policy.json", "policy.safetensors"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stage_ends_with_dvc(untouched: Project, number):
+    untouched.edit_params(ENDLESS)
+    with untouched.start("dvc", "repro", "train") as dvc:
+        wait_until((untouched.folder / "models" / "checkpoints" / "512").exists, seconds=180)
+        dvc.send_signal(number)
+        dvc.communicate(timeout=60)  # returns when the stage, too, has closed its output
+    assert not (untouched.folder / "dvc.lock").exists()
+    assert any(untouched.folder.glob("logs/*_train/checkpoint/policy.json"))

@@ -175,6 +175,13 @@ def test_a_reward_that_is_not_a_number_ends_the_training_in_one_sentence(untouch
     assert "Traceback" not in result.stderr
 
 
+def test_a_policy_that_only_gsde_allows_is_not_refused(untouched: Project):
+    untouched.edit_params({"ppo": {"use_sde": True, "policy_kwargs": {"squash_output": True}}})
+    untouched.run(
+        "python", "-c", START + "from pipeline.agent import resolve_settings; resolve_settings(params, agent)"
+    )
+
+
 def test_env_reaches_every_kind_of_field(untouched: Project):
     env = {
         "episode_length_s": 7.5,  # an int by default
