@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
-# As if .venv were activated: the stages in dvc.yaml say `python -m stages.train`.
+# As if .venv were activated: the stages in dvc.yaml say `exec python -m stages.train`.
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 # Packages of another Python stay out (ROS puts its own here).

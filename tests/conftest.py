@@ -47,12 +47,12 @@ class Project:
             pytest.fail(f"{' '.join(command)} failed:\n{result.stdout[-6000:]}\n{result.stderr[-6000:]}", pytrace=False)
         return result
 
-    def start(self, *command: str, start_new_session: bool = False) -> subprocess.Popen[str]:
+    def start(self, *command: str, start_new_session: bool = False, **environment: str) -> subprocess.Popen[str]:
         """Start a command there; all that it says comes through one pipe."""
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=ENVIRONMENT,
+            env=ENVIRONMENT | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

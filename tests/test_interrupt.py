@@ -35,7 +35,7 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stage_ends_with_dvc(untouched: Project, number):
     untouched.edit_params(ENDLESS)
-    with untouched.start("dvc", "repro", "train") as dvc:
+    with untouched.start("dvc", "repro", "train", SHELL="/bin/sh") as dvc:  # as where no user has logged in
         wait_until((untouched.folder / "models" / "checkpoints" / "512").exists, seconds=180)
         dvc.send_signal(number)
         dvc.communicate(timeout=60)  # returns when the stage, too, has closed its output
