@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from pipeline.description import policy_arguments, ppo_arguments
 from pipeline.environment import TensorEnv
 from pipeline.errors import UserError
 from pipeline.normalize import TensorNormalize
-from pipeline.params import Params, check_batch_size
+from pipeline.params import RANDOM_WEIGHTS, Params, check_batch_size
+from pipeline.policy import JSON_FILE, Policy, PolicyError
 from pipeline.ppo import TensorPPO
 
 # What Isaac Lab's agent files hold beside PPO's arguments; the params have keys of their own for it.
@@ -57,6 +59,31 @@ def _check_policy(settings: dict[str, Any]) -> None:
         raise UserError(
             f"ppo.policy_kwargs: SB3 cannot build a policy from {settings['policy_kwargs']}: {error}"
         ) from None
+
+
+def initial_policy(params: Params, settings: dict[str, Any]) -> Policy | None:
+    """The trained policy that ``train.init_from`` names; None for random weights.
+
+    Raises:
+        UserError: If it cannot be read, was trained for another task, or has other layers than ``settings`` ask for.
+    """
+    folder = Path(params.train.init_from)
+    if params.train.init_from == RANDOM_WEIGHTS:
+        return None
+    try:
+        policy = Policy.load(folder)
+    except PolicyError as error:
+        raise UserError(f"train.init_from: {error}") from None
+    if policy.task != params.sim.task:
+        raise UserError(f"train.init_from: the policy was trained for the task {policy.task}, not {params.sim.task}")
+    layers = {name: list(weights.shape) for name, weights in policy.weights.items()}
+    asked = policy.model_copy(update={"agent": settings}).network().state_dict()
+    if layers != {name: list(weights.shape) for name, weights in asked.items()}:
+        raise UserError(
+            "train.init_from: the policy has other layers than ppo asks for; set ppo.policy_kwargs and ppo.use_sde "
+            f"as in {folder / JSON_FILE}"
+        )
+    return policy
 
 
 def describe(params: Params, settings: dict[str, Any], *, device: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _members(model: PPO, policy: Policy) -> dict[str, bytes]:
         setattr(fresh, name, getattr(model, name))
     return {
         "data": _data(fresh),
-        "policy.pth": _pth(dict(sorted(policy.weights.items()))),
+        "policy.pth": _pth(policy.weights),
         "policy.optimizer.pth": _pth(model.get_parameters()["policy.optimizer"]),
         "_stable_baselines3_version": stable_baselines3.__version__.encode(),
         "system_info.txt": f"Stable-Baselines3: {stable_baselines3.__version__}\n".encode(),
@@ -88,9 +88,9 @@ def _pth(values: Any) -> bytes:
 
 
 def _canonical(value: Any) -> Any:
-    """Copy ``value`` onto the CPU, with equal strings made one object: pickle writes one object and two differently."""
+    """Copy ``value`` onto the CPU, with keys in order and equal strings as one object, as pickle tells them apart."""
     if isinstance(value, Mapping):
-        return {_canonical(key): _canonical(item) for key, item in value.items()}
+        return {_canonical(key): _canonical(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):
         return type(value)(_canonical(item) for item in value)
     if isinstance(value, torch.Tensor):

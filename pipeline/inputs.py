@@ -6,7 +6,10 @@ never saw it (https://github.com/treeverse/dvc/issues/11058).
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import operator
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,16 @@ class Inputs:
     """The dependencies and params of ``stage`` as they are now."""
 
     def __init__(self, stage: str) -> None:
-        self.stage = read_sections(PIPELINE_FILE)["stages"][stage]
+        listed = read_sections(PIPELINE_FILE)["stages"][stage]
+        params = read_sections(PARAMS_FILE)
+        self._sections = listed["params"]
+        self._paths = [_interpolate(path, params) for path in listed["deps"]]
         self.before = self._now()
+
+    @property
+    def digests(self) -> dict[str, str | None]:
+        """The SHA-256 of each dependency."""
+        return {path: self.before[path] for path in self._paths}
 
     def check_unchanged(self) -> None:
         """Refuse to let results be recorded for what they were not made from.
@@ -38,10 +49,23 @@ class Inputs:
 
     def _now(self) -> dict[str, Any]:
         params = read_sections(PARAMS_FILE)
-        sections = {f"{section} in {PARAMS_FILE}": params.get(section) for section in self.stage["params"]}
-        return sections | {name: _digest(Path(name)) for name in self.stage["deps"]}
+        sections = {f"{section} in {PARAMS_FILE}": params.get(section) for section in self._sections}
+        return sections | {path: _digest(Path(path)) for path in self._paths}
+
+
+def _interpolate(path: str, params: dict[str, Any]) -> str:
+    """Put in the params that ``path`` names, as ``${train.init_from}``."""
+
+    def value(match: re.Match[str]) -> str:
+        return functools.reduce(operator.getitem, match[1].split("."), params)  # type: ignore[return-value]  # text
+
+    return re.sub(r"\$\{([\w.]+)}", value, path)
 
 
 def _digest(path: Path) -> str | None:
-    """The SHA-256 of a file; None if there is none."""
+    """The SHA-256 of a file, or of a folder's files and their names; None if there is neither."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{file.relative_to(path)} {_digest(file)}\n" for file in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None

@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
+RANDOM_WEIGHTS = "assets/random_weights.md"  # in place of a policy; a file, since DVC has no optional dependencies
 
 
 def _number(value: Any) -> Any:
@@ -133,6 +134,7 @@ class Train(Section):
     num_envs: Count
     total_timesteps: Count
     max_iterations: Count | None  # rollouts; takes the place of total_timesteps
+    init_from: str  # a folder with a trained policy, or RANDOM_WEIGHTS
     checkpoint_every: Count | None  # timesteps
     log_interval: Count  # timesteps
     keep_all_info: Flag

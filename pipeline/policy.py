@@ -30,6 +30,7 @@ from pipeline.files import to_json, write_atomically
 
 JSON_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
+FILES = (JSON_FILE, WEIGHTS_FILE)
 
 
 class PolicyError(UserError):
@@ -103,15 +104,17 @@ class Policy(Values):
 
     def save(self, folder: Path) -> None:
         """Write ``policy.safetensors`` and ``policy.json`` into ``folder``."""
-        for name, content in self._files().items():
+        for name, content in self.files.items():
             write_atomically(folder / name, content)
 
     @cached_property
     def sha256(self) -> str:
         """The policy's identity: what ``cat policy.json policy.safetensors | sha256sum`` prints."""
-        return hashlib.sha256(b"".join(self._files().values())).hexdigest()
+        return hashlib.sha256(b"".join(self.files.values())).hexdigest()
 
-    def _files(self) -> dict[str, bytes]:
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """What :meth:`save` writes, by the names of the files."""
         return {JSON_FILE: to_json(self.model_dump()), WEIGHTS_FILE: safetensors.torch.save(self.weights)}
 
     def check_matches(self, task: str, observation_space: gym.Space, action_space: gym.Space) -> None:

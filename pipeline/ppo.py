@@ -27,6 +27,7 @@ class TensorPPO(PPO):
     rollout_buffer: Any
     _last_obs: Any
     # As they are once SB3 has set them up.
+    env: Any
     action_space: Any
     ep_info_buffer: Any
     clip_range: Any
@@ -63,8 +64,8 @@ class TensorPPO(PPO):
     def collect_rollouts(self, env: Any, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int) -> bool:
         """Play ``n_rollout_steps`` steps; False if a callback wants the training to end."""
         self.policy.set_training_mode(False)
-        self._reset_noise()
         callback.on_rollout_start()
+        self._reset_noise()  # when a checkpoint, if the rollout starts with one, has seeded the random numbers
         for step in range(n_rollout_steps):
             if self.sde_sample_freq > 0 and step % self.sde_sample_freq == 0:
                 self._reset_noise()

@@ -1,10 +1,14 @@
-"""What ran, on what, when: ``logs/<run>/run.json``, for people; no stage depends on it."""
+"""What ran, on what, when: ``logs/<run>/run.json`` on this machine, and ``metrics/provenance.json`` in Git.
+
+Both are for people and for ``make verify``; no stage depends on them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -14,10 +18,14 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.files import write_json
+from pipeline.inputs import Inputs
 from pipeline.params import Params
 
 TIMING = Path("metrics/timing.json")
+PROVENANCE = Path("metrics/provenance.json")
+LOCAL = ("experiment", "host", "inputs", "params")  # not in Git: names of this machine, and what dvc.lock has anyway
 PACKAGES = ("isaaclab", "ovphysx", "newton", "warp-lang", "torch", "stable-baselines3", "numpy")
+DECISIVE = ("python", "cpu", "gpus")  # of the facts about a machine, those that can change the bits
 
 
 class Run:
@@ -26,23 +34,34 @@ class Run:
     ``dvc exp run --temp`` and ``--queue`` run in a copy that is deleted; ``$DVC_ROOT`` names the repository itself.
     """
 
-    def __init__(self, stage: str, params: Params) -> None:
+    def __init__(self, stage: str, params: Params, inputs: Inputs) -> None:
         """Open the run of ``stage``."""
         experiment = os.environ.get("DVC_EXP_NAME", "workspace")
         started = datetime.now(UTC)
-        logs = Path(os.environ.get("DVC_ROOT", ".")).resolve() / "logs"
-        self.folder = logs / f"{started:%Y-%m-%d_%H-%M-%S}_{experiment}_{stage}"
-        self._started = time.monotonic()
+        self.root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
+        self.folder = self.root / "logs" / f"{started:%Y-%m-%d_%H-%M-%S}_{experiment}_{stage}"
+        self.inputs = inputs
+        self._started = self._phase_started = _clocks()
         self.record: dict[str, Any] = {
             "stage": stage,
             "experiment": experiment,
+            "revision": _said_by("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"),
             "command": sys.orig_argv,
             "params": params.model_dump(mode="json"),
+            "inputs": inputs.digests,  # the lock of the packages among them
             "started": started.isoformat(timespec="seconds"),
+            "host": platform.node(),
             "machine": machine(),
-            "packages": {name: metadata.version(name) for name in PACKAGES},
+            "packages": versions(),
             "threads": params.sim.threads,
+            "phases": {},
         }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides the bits of the run: what the stage reads, and the kind of machine."""
+        machine = {name: self.record["machine"][name] for name in DECISIVE}
+        return {"inputs": self.inputs.before, "machine": machine, "packages": self.record["packages"]}
 
     def __enter__(self) -> Run:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -52,40 +71,78 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.record["seconds"] = round(time.monotonic() - self._started, 3)
+        self.end_phase("write")
+        self.record["seconds"] = round(time.monotonic() - self._started[0], 3)
         self._write("finished" if kind is None else f"failed: {kind.__name__}: {error}")
         if kind is None:
-            self._write_timing()
+            self._publish()
 
     def note(self, **facts: Any) -> None:
         """Add facts to the record."""
         self.record |= facts
         self._write("running")
 
-    def _write_timing(self) -> None:
-        # Beside the stages' outputs and none itself: times are what two honest runs may differ in.
-        timing = json.loads(TIMING.read_text()) if TIMING.exists() else {}
-        write_json(TIMING, timing | {f"{self.record['stage']}_seconds": self.record["seconds"]})
+    def end_phase(self, name: str) -> None:
+        """Record the wall and CPU time since the end of the phase before, in seconds, under ``name``."""
+        now = _clocks()
+        wall, cpu = (round(end - start, 3) for end, start in zip(now, self._phase_started, strict=True))
+        self.record["phases"][name] = {"wall_seconds": wall, "cpu_seconds": cpu}
+        self._phase_started = now
+
+    def _publish(self) -> None:
+        """Put this run's record beside the outputs that it made, for Git."""
+        # None of it is an output: times, for one, are what two honest runs may differ in.
+        stage = self.record["stage"]
+        record = {name: value for name, value in self.record.items() if name not in LOCAL}
+        _add(PROVENANCE, stage, record)
+        _add(TIMING, f"{stage}_seconds", self.record["seconds"])
 
     def _write(self, state: str) -> None:
         self.record["state"] = state
         write_json(self.folder / "run.json", self.record)
 
 
+def _add(path: Path, name: str, value: Any) -> None:
+    content = json.loads(path.read_text()) if path.exists() else {}
+    write_json(path, content | {name: value})
+
+
+def _clocks() -> tuple[float, float]:
+    """Wall time, and CPU time of all threads, in seconds."""
+    return time.monotonic(), time.process_time()
+
+
 def machine() -> dict[str, Any]:
-    """The host, as far as it can matter to the bits or the speed of a run."""
+    """The machine, as far as it can matter to the bits or the speed of a run."""
     return {
-        "host": platform.node(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
+        "gpus": _said_by("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines(),
     }
 
 
+def versions() -> dict[str, str]:
+    """Of the packages that compute."""
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
 def cpu_model() -> str:
-    """The processor's name as Linux gives it."""
+    """The first processor as Linux names it; the numbers tell kinds apart that hypervisors give one name."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    pairs = (
+        [line.partition(":") for line in info.read_text().partition("\n\n")[0].splitlines()] if info.exists() else []
+    )
+    facts = {name.strip(): value.strip() for name, _, value in pairs}
+    if "model name" not in facts:
+        return platform.processor()
+    return f"{facts['model name']}, family {facts.get('cpu family')}, model {facts.get('model')}"
+
+
+def _said_by(*command: str) -> str:
+    """What ``command`` prints; nothing if it cannot be run here or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from pipeline.provenance import Run
 MODELS = Path("models")
 METRICS = Path("metrics")
 VIDEOS = Path("videos")
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Stage = Callable[[Params, Run], None]
 
@@ -38,12 +41,18 @@ def run_stage(stage: Stage) -> None:
         params = load_params()
         check_all(params)
         prepare_process(params.sim)
-        inputs = Inputs(name)
-        with Run(name, params) as run:
+        with Run(name, params, Inputs(name)) as run:
             stage(params, run)
-            inputs.check_unchanged()
+            run.inputs.check_unchanged()
     except UserError as error:
         sys.exit(f"{name}: {error}")
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        sys.exit(
+            f"{name}: {error.strerror} ({error.filename}); make room, and run the same again: "
+            "a training goes on from its last checkpoint"
+        )
     except KeyboardInterrupt:
         print(
             f"{name}: stopped; DVC records nothing of this run (`dvc checkout --force` brings back the last results)",

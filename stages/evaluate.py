@@ -20,7 +20,9 @@ def evaluate(params: Params, run: Run) -> None:
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__, policy_sha256=policy.sha256)
     with simulation.running(params, cfg, run.folder / "simulator.log") as env:
         policy.check_matches(params.sim.task, env.observation_space, env.action_space)
+        run.end_phase("start")
         episodes = play_episodes(env, policy.actor(cfg.sim.device), settings.episodes)
+    run.end_phase("play")
     write_rows(METRICS / "episodes.csv", episodes)
     write_metrics(
         METRICS / "evaluate.json", {**summarize(episodes, seed=settings.seed), "policy_sha256": policy.sha256}

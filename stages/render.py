@@ -22,7 +22,9 @@ def render(params: Params, run: Run) -> None:
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__, policy_sha256=policy.sha256)
     with simulation.running(params, cfg, run.folder / "simulator.log") as env:
         policy.check_matches(params.sim.task, env.observation_space, env.action_space)
+        run.end_phase("start")
         frames = np.stack(list(camera.record(env, policy.actor(cfg.sim.device), settings)))
+    run.end_phase("play")
     video.check_frames(frames)
     video.write_mp4(VIDEOS / "cartpole.mp4", frames, settings.fps)
     video.write_gif(VIDEOS / "cartpole.gif", frames, settings.fps)

@@ -11,10 +11,14 @@ def train(params: Params, run: Run) -> None:
     """Train as ``params`` say; write ``models/``, ``metrics/train.json`` and ``metrics/learning_curve.csv``."""
     from pipeline import agent, camera, simulation
     from pipeline.clips import film_training
+    from pipeline.policy import FILES
+    from pipeline.resume import load_policy
+    from pipeline.store import Store
     from pipeline.training import learn, write_configurations, write_results
 
     cfg, registered = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
     settings = agent.resolve_settings(params, registered)
+    initial = agent.initial_policy(params, settings)
     camera.check(cfg, params.render)  # now, and not after hours of training
     write_configurations(MODELS, params, cfg, settings)
     if params.train.export_io_descriptors:
@@ -22,11 +26,19 @@ def train(params: Params, run: Run) -> None:
     if params.train.video.interval:
         film_training(cfg, params.render.camera)
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
-    with simulation.running(params, cfg, run.folder / "simulator.log") as env:
-        normalized = agent.normalized(env, params, settings["gamma"])
-        model = agent.build_ppo(settings, normalized, seed=params.seed, device=cfg.sim.device)
-        curve = learn(model, env, params, settings, run, MODELS / "checkpoints")
-    write_results(MODELS, METRICS, model, params, settings, curve)
+    with Store(run.root / ".resume", run.identity, FILES) as store:
+        with simulation.running(params, cfg, run.folder / "simulator.log") as env:
+            normalized = agent.normalized(env, params, settings["gamma"])
+            model = agent.build_ppo(settings, normalized, seed=params.seed, device=cfg.sim.device)
+            if initial:
+                load_policy(model, initial)
+            run.end_phase("start")
+            curve = learn(model, env, params, settings, run, MODELS / "checkpoints", store)
+        run.end_phase("learn")
+        policy = write_results(MODELS, METRICS, model, params, settings, curve)
+        run.note(policy_sha256=policy.sha256)
+        run.inputs.check_unchanged()
+        store.clear()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+"""The checkpoints of a training until it has succeeded, where neither DVC nor Git touches them: ``.resume/``."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import UserError
+from pipeline.files import to_json, write_atomically
+
+SUMS = "SHA256SUMS"  # `sha256sum -c` reads it; written last, so that what lacks it is half-written
+WHOLE = 2  # the newest checkpoints of an experiment, which a training can go on from
+EXPERIMENTS = 32  # that were stopped and not taken up again; older ones are deleted
+PATIENCE = 30.0  # seconds for a run of the same experiment that is just ending
+
+
+class Store:
+    """The checkpoints of one experiment, as ``<root>/<digest of its identity>/<timesteps>/``.
+
+    Args:
+        root: The folder of all experiments.
+        identity: Everything that decides the bits of the training, as plain values.
+        policy: Names of the files that every checkpoint keeps, when newer ones have taken its place.
+    """
+
+    def __init__(self, root: Path, identity: Mapping[str, Any], policy: Iterable[str]) -> None:
+        self.root = root
+        self.folder = root / hashlib.sha256(to_json(identity)).hexdigest()[:16]
+        self.policy = tuple(policy)
+        self._lock = FileLock(self.folder.with_suffix(".lock"), timeout=PATIENCE)
+
+    def __enter__(self) -> Self:
+        """Keep other runs of this experiment out.
+
+        Raises:
+            UserError: If there is one, and it does not end within half a minute.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise UserError(
+                "this very experiment is running elsewhere on this machine; wait for it, or stop it"
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def save(self, timesteps: int, files: Mapping[str, bytes]) -> None:
+        """Write a checkpoint; of those before the one before it, only the policy stays."""
+        target = self._checkpoint(timesteps)
+        (target / SUMS).unlink(missing_ok=True)
+        for name, content in files.items():
+            write_atomically(target / name, content)
+        sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
+        write_atomically(target / SUMS, sums.encode())
+        for old in self._all()[:-WHOLE]:
+            for name in files.keys() - set(self.policy):
+                (self._checkpoint(old) / name).unlink(missing_ok=True)
+        self._forget_abandoned()
+
+    def usable(self) -> list[int]:
+        """The timesteps of the checkpoints up to the newest that a training can go on from, oldest first.
+
+        Every file is held against its digest. A policy that is damaged makes what came after it useless, since it is
+        itself among the outputs of the training.
+        """
+        usable: list[int] = []
+        intact: list[int] = []
+        for timesteps in self._all():
+            sums = self._sums(timesteps)
+            if not sums.keys() >= set(self.policy) or not self._matches(timesteps, self.policy, sums):
+                break
+            intact.append(timesteps)
+            if self._matches(timesteps, sums, sums):
+                usable = intact.copy()
+        return usable
+
+    def read(self, timesteps: int) -> dict[str, bytes]:
+        """The files of a checkpoint that :meth:`usable` names."""
+        folder = self._checkpoint(timesteps)
+        return {name: (folder / name).read_bytes() for name in self._sums(timesteps) if (folder / name).exists()}
+
+    def newest(self) -> int | None:
+        """The timesteps of the newest checkpoint, usable or not."""
+        return max(self._all(), default=None)
+
+    def clear(self) -> None:
+        """Delete the checkpoints of this experiment."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _checkpoint(self, timesteps: int) -> Path:
+        return self.folder / str(timesteps)
+
+    def _all(self) -> list[int]:
+        return sorted(int(path.name) for path in self.folder.glob("[0-9]*"))
+
+    def _sums(self, timesteps: int) -> dict[str, str]:
+        path = self._checkpoint(timesteps) / SUMS
+        text = path.read_text(errors="replace") if path.exists() else ""
+        return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
+
+    def _matches(self, timesteps: int, names: Iterable[str], sums: Mapping[str, str]) -> bool:
+        paths = {name: self._checkpoint(timesteps) / name for name in names}
+        return all(
+            path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sums[name]
+            for name, path in paths.items()
+        )
+
+    def _forget_abandoned(self) -> None:
+        others = [path for path in self.root.iterdir() if path.is_dir() and path != self.folder]
+        for folder in sorted(others, key=lambda path: path.stat().st_mtime)[:-EXPERIMENTS]:
+            lock = FileLock(folder.with_suffix(".lock"), blocking=False)
+            try:
+                with lock:
+                    shutil.rmtree(folder, ignore_errors=True)
+            except Timeout:
+                continue  # it is running
