@@ -37,6 +37,14 @@ repro-gpu: setup
 	dvc exp run $(GPU:%=-S %) $(ARGS)
 	python -m tools.summary
 
+## Prove the committed results: run them again from nothing, and compare every output (REV=<commit or experiment>)
+verify: setup
+	python -m tools.verify $(REV)
+
+## Tell what a revision's results were made by: machine, packages, times (REV=<commit or experiment>)
+provenance: setup
+	python -m tools.provenance $(REV)
+
 ## Run the tests (ARGS="-m unit": only those without a simulator)
 test: setup
 	python -m pytest $(ARGS)
@@ -98,4 +106,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu test lint format benchmark benchmark-gpu doctor tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
