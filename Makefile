@@ -49,6 +49,10 @@ provenance: setup
 test: setup
 	python -m pytest $(ARGS)
 
+## Kill the pipeline 100 times at random moments, and see that it ends as if nobody had (half an hour)
+torture: setup
+	python -m tests.torture $(ARGS)
+
 ## Check style and types
 lint: setup
 	ruff check
@@ -106,4 +110,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu test torture lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -10,11 +11,18 @@ from typing import Any
 
 import yaml
 
+from pipeline.errors import UserError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that nobody, not even after a crash, sees half of it under its name.
 
     Folders are made as needed. A link, as DVC may leave one into its cache, is replaced and not written through.
+
+    Raises:
+        UserError: If the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -24,6 +32,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}; make room, and run the same again, which goes on from the "
+            "last checkpoint"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -47,9 +47,13 @@ def start_afresh(model: TensorPPO) -> None:
     seed = np.random.SeedSequence([model.seed or 0, model.num_timesteps]).generate_state(1)[0]
     model.env.venv.seed(int(seed >> 1))  # of the simulator, torch, numpy, and Python; 31 bits, as Warp has them
     model._last_obs = model.env.reset()
+    env = model.env.venv.unwrapped
+    for name in ("_last_episode_dones", "_last_episode_dones_wp"):  # of the torch and of the Warp front end
+        reasons = getattr(getattr(env, "termination_manager", None), name, None)
+        if reasons is not None:
+            reasons.zero_()  # why the last episodes ended: a statistic of the task's that a reset does not forget
     # Of different ages, as rsl_rl does it, lest all environments go through their episodes in step from here on, and a
     # rollout shows one phase of the episode alone.
-    env = model.env.venv.unwrapped
     env.episode_length_buf[:] = torch.randint_like(env.episode_length_buf, env.max_episode_length)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import signal
 import sys
@@ -20,8 +19,6 @@ from pipeline.provenance import Run
 MODELS = Path("models")
 METRICS = Path("metrics")
 VIDEOS = Path("videos")
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Stage = Callable[[Params, Run], None]
 
@@ -46,13 +43,6 @@ def run_stage(stage: Stage) -> None:
             run.inputs.check_unchanged()
     except UserError as error:
         sys.exit(f"{name}: {error}")
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        sys.exit(
-            f"{name}: {error.strerror} ({error.filename}); make room, and run the same again: "
-            "a training goes on from its last checkpoint"
-        )
     except KeyboardInterrupt:
         print(
             f"{name}: stopped; DVC records nothing of this run (`dvc checkout --force` brings back the last results)",

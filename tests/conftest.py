@@ -99,6 +99,11 @@ RESULTS = ("dvc.lock", "docs/", "metrics/", "models/", "videos/")
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of the project's files, tracked or new, with small params."""
+    return copy_project(tmp_path_factory.mktemp("template") / "clone").folder
+
+
+def copy_project(folder: Path, changes: dict[str, Any] | None = None) -> Project:
+    """Make a repository of the project's files, tracked or new, with small params, and ``changes`` to those."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -106,7 +111,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         check=True,
     ).stdout.splitlines()
-    folder = tmp_path_factory.mktemp("template") / "clone"
     for name in listed:
         if not name.startswith(RESULTS) and (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -116,8 +120,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project.run("git", "config", "user.name", "Test")
     project.run("git", "config", "user.email", "test@localhost")
     project.edit_params(SMALL)
+    project.edit_params(changes or {})
     project.commit("Small experiment")
-    return folder
+    return project
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""Training that starts from a trained policy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.policy import Policy
+from tests.conftest import Project
+
+pytestmark = pytest.mark.sim
+
+
+@pytest.fixture
+def pretrained(untouched: Project, project: Project) -> Project:
+    """A project in which nothing has run, with the policy of another as ``pretrained/``."""
+    (untouched.folder / "pretrained").mkdir()
+    for name in ("policy.json", "policy.safetensors"):
+        shutil.copy2(project.folder / "models" / name, untouched.folder / "pretrained")
+    untouched.edit_params({"train": {"init_from": "pretrained"}})
+    return untouched
+
+
+def test_training_starts_from_its_weights_and_normalisation_with_the_hyperparameters_asked_for(pretrained: Project):
+    pretrained.edit_params({"ppo": {"learning_rate": 1e-12}})
+    pretrained.run("dvc", "repro", "train")
+    before, after = (Policy.load(pretrained.folder / name) for name in ("pretrained", "models"))
+    for name, weights in before.weights.items():
+        torch.testing.assert_close(after.weights[name], weights, rtol=0, atol=1e-6)
+    assert after.agent["learning_rate"] == 1e-12
+    assert before.normalization
+    assert after.normalization
+    assert before.normalization.observations
+    assert after.normalization.observations
+    assert after.normalization.observations.count > before.normalization.observations.count
+    lock = (pretrained.folder / "dvc.lock").read_text()
+    assert "path: pretrained\n" in lock
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "sentence"),
+    [
+        ("policy.safetensors", None, "train.init_from: pretrained/policy.safetensors is missing"),
+        ("policy.json", {"task": "Isaac-Ant"}, "train.init_from: the policy was trained for the task Isaac-Ant"),
+        (None, None, "train.init_from: the policy has other layers than ppo asks for"),
+    ],
+    ids=["missing", "another task", "other layers"],
+)
+def test_a_policy_that_does_not_fit_is_refused_before_the_simulator_starts(pretrained: Project, file, change, sentence):
+    if file is None:
+        pretrained.edit_params({"ppo": {"policy_kwargs": {"net_arch": [16]}}})
+    elif change is None:
+        (pretrained.folder / "pretrained" / file).unlink()
+    else:
+        replace(pretrained.folder / "pretrained" / file, change)
+    result = pretrained.run("dvc", "repro", "train", check=False)
+    assert result.returncode
+    assert sentence in result.stderr
+    assert not list(pretrained.folder.glob("logs/*/simulator.log"))
+
+
+def replace(path: Path, change: dict) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | change, sort_keys=True, indent=2) + "\n")

@@ -1,0 +1,122 @@
+"""Training that is killed, through every door: it goes on, and ends with the dvc.lock of one that was not."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import Project, copy_project, wait_until
+from tests.kills import LONG, run_and_kill
+
+pytestmark = pytest.mark.sim
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The dvc.lock of a pipeline that nobody stopped, by its stages."""
+    project = copy_project(tmp_path_factory.mktemp("never_stopped") / "clone", LONG)
+    project.run("dvc", "repro")
+    return stages((project.folder / "dvc.lock").read_text())
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Project:
+    return copy_project(tmp_path / "clone", LONG)
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    seed = time.time_ns()
+    print(f"the moments follow from random.Random({seed})")  # pytest shows it when the test fails
+    return random.Random(seed)
+
+
+def stages(lock: str) -> dict[str, Any]:
+    return YAML(typ="safe").load(lock)["stages"]
+
+
+def checkpoints(project: Project) -> list[Path]:
+    """The checkpoints in the store that are complete."""
+    return [sums.parent for sums in project.folder.glob(".resume/*/*/SHA256SUMS")]
+
+
+def has_checkpoints(project: Project, number: int) -> bool:
+    return len(checkpoints(project)) >= number
+
+
+def went_on_from(project: Project, experiment: str = "workspace") -> int:
+    """The timesteps that the newest training of ``experiment`` went on from."""
+    newest = max(project.folder.glob(f"logs/*_{experiment}_train/run.json"))
+    return json.loads(newest.read_text())["resumed_from"]
+
+
+def test_repro_killed_in_every_stage_ends_as_if_never_stopped(stopped: Project, never_stopped, chance):
+    for stage in ("train", "train", "evaluate", "render"):
+        print(run_and_kill(stopped, ("dvc", "repro"), stage, chance))
+    stopped.run("dvc", "repro")
+    assert stages((stopped.folder / "dvc.lock").read_text()) == never_stopped
+    assert not checkpoints(stopped), "what has succeeded needs no checkpoints"
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(stopped: Project, never_stopped):
+    with stopped.start("dvc", "repro", "train") as dvc:
+        wait_until(lambda: has_checkpoints(stopped, 3), seconds=120)
+        dvc.kill()
+        dvc.communicate(timeout=120)
+    newest = max(checkpoints(stopped), key=lambda folder: int(folder.name))
+    content = bytearray((newest / "optimizer.safetensors").read_bytes())
+    content[-7] ^= 1
+    (newest / "optimizer.safetensors").write_bytes(content)
+    output = stopped.run("dvc", "repro", "train").stdout
+    assert f"train: the checkpoint at {int(newest.name):,} timesteps is damaged, and is not used" in output
+    assert went_on_from(stopped) == int(newest.name) - 2048
+    assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]
+
+
+def test_a_full_disk_is_one_sentence_and_the_training_goes_on_when_there_is_room(stopped: Project, never_stopped):
+    store = stopped.folder / ".resume"
+    store.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192k", "tmpfs", store], check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        failed = stopped.run("dvc", "repro", "train", check=False)
+        assert failed.returncode
+        assert "cannot be written: No space left on device; make room" in failed.stderr
+        assert "Traceback" not in failed.stderr
+        subprocess.run(["mount", "-o", "remount,size=4m", store], check=True)
+        stopped.run("dvc", "repro", "train")
+    finally:
+        subprocess.run(["umount", store], check=True)
+    assert went_on_from(stopped) >= 2048
+    assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]
+
+
+def test_an_experiment_that_was_killed_goes_on(stopped: Project, never_stopped):
+    command = ("dvc", "exp", "run", "--name", "killed", "-S", "render.fps=30", "train")
+    with stopped.start(*command, start_new_session=True) as dvc:
+        wait_until(lambda: has_checkpoints(stopped, 2), seconds=120)
+        dvc.kill()
+        dvc.communicate(timeout=120)
+    stopped.run(*command[:3], *command[5:])
+    assert max(went_on_from(stopped, path.name.split("_")[2]) for path in stopped.folder.glob("logs/*_train")) >= 4096
+    assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]
+
+
+def test_a_queued_experiment_that_was_killed_goes_on(stopped: Project, never_stopped):
+    stopped.run("dvc", "exp", "run", "--queue", "--name", "killed", "train")
+    with stopped.start("dvc", "exp", "run", "--run-all", "--jobs", "1") as runner:
+        wait_until(lambda: has_checkpoints(stopped, 2), seconds=180)
+        stopped.run("dvc", "queue", "kill", "--force", "killed")
+        runner.communicate(timeout=120)
+    stopped.run("dvc", "exp", "run", "--queue", "--name", "again", "train")
+    stopped.run("dvc", "exp", "run", "--run-all", "--jobs", "1")
+    assert went_on_from(stopped, "again") >= 4096
+    (ref,) = stopped.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/**/again").stdout.split()
+    assert stages(stopped.run("git", "show", f"{ref}:dvc.lock").stdout)["train"] == never_stopped["train"]
