@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from pipeline.errors import UserError
-from pipeline.files import to_json, write_atomically
+from pipeline.files import write_atomically
 
 SUMS = "SHA256SUMS"  # `sha256sum -c` reads it; written last, so that what lacks it is half-written
 WHOLE = 2  # the newest checkpoints of an experiment, which a training can go on from
@@ -30,7 +31,7 @@ class Store:
 
     def __init__(self, root: Path, identity: Mapping[str, Any], policy: Iterable[str]) -> None:
         self.root = root
-        self.folder = root / hashlib.sha256(to_json(identity)).hexdigest()[:16]
+        self.folder = root / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.policy = tuple(policy)
         self._lock = FileLock(self.folder.with_suffix(".lock"), timeout=PATIENCE)
 

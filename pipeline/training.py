@@ -68,8 +68,8 @@ def learn(
     except KeyboardInterrupt:
         saver.policy().save(run.folder / "checkpoint")
         print(
-            f"train: stopped at {model.num_timesteps:,} timesteps; the policy so far is in {run.folder}/checkpoint, "
-            f"and the same experiment will go on from {saver.newest:,} timesteps"
+            f"train: stopped at {model.num_timesteps:,} timesteps; the policy so far is in {run.folder}/checkpoint; "
+            f"the same experiment starts again at {saver.newest:,} timesteps"
         )
         raise
     finally:
