@@ -9,6 +9,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
+from pipeline import interruption
 from pipeline.files import write_atomically
 from pipeline.policy import FILES, Policy
 from pipeline.resume import Progress, start_afresh
@@ -44,6 +45,7 @@ class Checkpoints(BaseCallback):
             start_afresh(self.progress.model)
 
     def _on_step(self) -> bool:
+        interruption.check()
         return True
 
     def policy(self) -> Policy:

@@ -8,8 +8,8 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
+from pipeline import interruption
 from pipeline.checks import check_all
 from pipeline.errors import UserError
 from pipeline.inputs import Inputs
@@ -30,7 +30,7 @@ def run_stage(stage: Stage) -> None:
         stage: The function of the stage. It imports torch and the simulator itself, because they read the settings
             that are made here.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption.listen()
     if "DVC_STAGE" in os.environ:
         _end_with_parent()
     name = stage.__name__
@@ -40,6 +40,7 @@ def run_stage(stage: Stage) -> None:
         prepare_process(params.sim)
         with Run(name, params, Inputs(name)) as run:
             stage(params, run)
+            interruption.check()
             run.inputs.check_unchanged()
     except UserError as error:
         sys.exit(f"{name}: {error}")
@@ -49,10 +50,6 @@ def run_stage(stage: Stage) -> None:
             file=sys.stderr,
         )
         sys.exit(130)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

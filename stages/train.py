@@ -9,7 +9,7 @@ from pipeline.stage import METRICS, MODELS, run_stage
 
 def train(params: Params, run: Run) -> None:
     """Train as ``params`` say; write ``models/``, ``metrics/train.json`` and ``metrics/learning_curve.csv``."""
-    from pipeline import agent, camera, simulation
+    from pipeline import agent, camera, interruption, simulation
     from pipeline.clips import film_training
     from pipeline.policy import FILES
     from pipeline.resume import load_policy
@@ -37,6 +37,7 @@ def train(params: Params, run: Run) -> None:
         run.end_phase("learn")
         policy = write_results(MODELS, METRICS, model, params, settings, curve)
         run.note(policy_sha256=policy.sha256)
+        interruption.check()
         run.inputs.check_unchanged()
         store.clear()
 
