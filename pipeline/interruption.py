@@ -24,6 +24,12 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
+def ignore() -> None:
+    """Let what must be finished now be finished, whatever else arrives; a stage that DVC leaves may get two signals."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     _signals.append(signum)
     raise KeyboardInterrupt

@@ -8,7 +8,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import LogEveryNTimesteps, ProgressBarCallback
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
-from pipeline import agent, simulation
+from pipeline import agent, interruption, simulation
 from pipeline.callbacks import FreezeNormalization, LearningCurve, TaskStatistics
 from pipeline.checkpoints import Checkpoints, trained_unit
 from pipeline.clips import Clips
@@ -66,6 +66,7 @@ def learn(
         # log_interval: the callback logs
         model.learn(remaining, callbacks, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
     except KeyboardInterrupt:
+        interruption.ignore()
         saver.policy().save(run.folder / "checkpoint")
         print(
             f"train: stopped at {model.num_timesteps:,} timesteps; the policy so far is in {run.folder}/checkpoint; "
