@@ -1,4 +1,4 @@
-"""Killing a stage, or the DVC that runs it, at any moment."""
+"""Stopping a pipeline, in every way that a person or a machine has, at any moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -14,8 +16,24 @@ from tests.conftest import Project, wait_until
 
 # A training with five checkpoints, long enough to be hit between any two.
 LONG = {"train": {"total_timesteps": 12288, "checkpoint_every": 2048, "keep_all_info": True}}
-# Seconds that each stage takes, about.
-SECONDS = {"train": 14.0, "evaluate": 8.0, "render": 9.0}
+# Seconds that each stage takes at least.
+SECONDS = {"train": 9.0, "evaluate": 5.0, "render": 6.0}
+
+# Given the process of DVC, which leads a group, and the processes of the stage.
+WAYS: dict[str, Callable[[int, list[psutil.Process]], None]] = {
+    "Ctrl-C": lambda dvc, stage: os.killpg(dvc, signal.SIGINT),
+    "SIGTERM to dvc": lambda dvc, stage: os.kill(dvc, signal.SIGTERM),
+    "SIGTERM to the stage": lambda dvc, stage: _send(stage, signal.SIGTERM),
+    "SIGKILL to dvc": lambda dvc, stage: os.kill(dvc, signal.SIGKILL),
+    "SIGKILL to the stage": lambda dvc, stage: _send(stage, signal.SIGKILL),
+    "SIGKILL to both": lambda dvc, stage: os.killpg(dvc, signal.SIGKILL),
+}
+
+
+def _send(processes: list[psutil.Process], number: int) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def stage_processes(project: Project, stage: str) -> list[psutil.Process]:
@@ -28,17 +46,27 @@ def stage_processes(project: Project, stage: str) -> list[psutil.Process]:
     return found
 
 
-def run_and_kill(project: Project, command: tuple[str, ...], stage: str, chance: random.Random) -> str:
-    """Start ``command``, and kill the stage, DVC, or both at a random moment of ``stage``; returns what was killed."""
-    victim = chance.choice(["the stage", "dvc", "both"])
-    delay = chance.uniform(0.0, SECONDS[stage])
+def stop_when(project: Project, happened: Callable[[], bool], way: str, *command: str) -> None:
+    """Start ``command``, and stop its training by one of :data:`WAYS` as soon as ``happened``."""
     with project.start(*command, start_new_session=True) as dvc:
+        wait_until(happened, seconds=180)
+        WAYS[way](dvc.pid, stage_processes(project, "train"))
+        _wait(dvc)
+
+
+def stop_at_random(project: Project, stage: str, chance: random.Random) -> bool:
+    """Start ``dvc repro``, and stop it in any way at any moment of ``stage``; False if ``stage`` was over by then."""
+    way, delay = chance.choice(list(WAYS)), chance.uniform(0.0, SECONDS[stage])
+    with project.start("dvc", "repro", start_new_session=True) as dvc:
         wait_until(lambda: bool(stage_processes(project, stage)) or dvc.poll() is not None, seconds=120)
         time.sleep(delay)
-        if victim == "the stage":
-            for process in stage_processes(project, stage):
-                process.kill()
-        elif dvc.poll() is None:
-            (os.killpg if victim == "both" else os.kill)(dvc.pid, signal.SIGKILL)
-        dvc.communicate(timeout=120)  # returns when all that wrote to the pipe are gone
-    return f"{victim} {delay:.1f} s into {stage}"
+        running = stage_processes(project, stage)
+        if dvc.poll() is None:
+            WAYS[way](dvc.pid, running)
+        _wait(dvc)
+    print(f"{way}, {delay:.1f} s into {stage}{'' if running else ', which was over'}", flush=True)
+    return bool(running)
+
+
+def _wait(dvc: subprocess.Popen[str]) -> None:
+    dvc.communicate(timeout=120)  # returns when all that write to the pipe are gone

@@ -1,4 +1,4 @@
-"""Training that is killed, through every door: it goes on, and ends with the dvc.lock of one that was not."""
+"""Training that is stopped, through every door: it goes on, and ends with the dvc.lock of one that was not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import Project, copy_project, wait_until
-from tests.kills import LONG, run_and_kill
+from tests.kills import LONG, stop_at_random, stop_when
 
 pytestmark = pytest.mark.sim
 
@@ -57,19 +57,24 @@ def went_on_from(project: Project, experiment: str = "workspace") -> int:
     return json.loads(newest.read_text())["resumed_from"]
 
 
-def test_repro_killed_in_every_stage_ends_as_if_never_stopped(stopped: Project, never_stopped, chance):
+@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM to dvc", "SIGTERM to the stage"])
+def test_what_was_asked_to_stop_goes_on(stopped: Project, never_stopped, way):
+    stop_when(stopped, lambda: has_checkpoints(stopped, 2), way, "dvc", "repro", "train")
+    stopped.run("dvc", "repro", "train")
+    assert went_on_from(stopped) >= 4096
+    assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]
+
+
+def test_repro_stopped_at_random_in_every_stage_ends_as_if_never_stopped(stopped: Project, never_stopped, chance):
     for stage in ("train", "train", "evaluate", "render"):
-        print(run_and_kill(stopped, ("dvc", "repro"), stage, chance))
+        stop_at_random(stopped, stage, chance)
     stopped.run("dvc", "repro")
     assert stages((stopped.folder / "dvc.lock").read_text()) == never_stopped
     assert not checkpoints(stopped), "what has succeeded needs no checkpoints"
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(stopped: Project, never_stopped):
-    with stopped.start("dvc", "repro", "train") as dvc:
-        wait_until(lambda: has_checkpoints(stopped, 3), seconds=120)
-        dvc.kill()
-        dvc.communicate(timeout=120)
+    stop_when(stopped, lambda: has_checkpoints(stopped, 3), "SIGKILL to both", "dvc", "repro", "train")
     newest = max(checkpoints(stopped), key=lambda folder: int(folder.name))
     content = bytearray((newest / "optimizer.safetensors").read_bytes())
     content[-7] ^= 1
@@ -100,10 +105,7 @@ def test_a_full_disk_is_one_sentence_and_the_training_goes_on_when_there_is_room
 
 def test_an_experiment_that_was_killed_goes_on(stopped: Project, never_stopped):
     command = ("dvc", "exp", "run", "--name", "killed", "-S", "render.fps=30", "train")
-    with stopped.start(*command, start_new_session=True) as dvc:
-        wait_until(lambda: has_checkpoints(stopped, 2), seconds=120)
-        dvc.kill()
-        dvc.communicate(timeout=120)
+    stop_when(stopped, lambda: has_checkpoints(stopped, 2), "SIGKILL to dvc", *command)
     stopped.run(*command[:3], *command[5:])
     assert max(went_on_from(stopped, path.name.split("_")[2]) for path in stopped.folder.glob("logs/*_train")) >= 4096
     assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]
