@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.plots import plot_throughput
-from benchmarks.trainers import ROOT, WARM_UP, Machine, Trainer, isaaclab, measure, ours
-from pipeline.provenance import machine as host
-
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.processes import ROOT, Machine
+from benchmarks.results import RESULTS, save
+from benchmarks.trainers import WARM_UP, Trainer, measure, ours, upstream
 
 # Epochs and mini-batches of an update: Isaac Lab's for SB3 and for rsl_rl, and this project's on a CPU.
 SB3, RSL_RL, OURS = (20, 16), (5, 4), (10, 4)
 
-CPU = Machine("cpu", "physx"), [isaaclab("sb3", *OURS), isaaclab("rsl_rl", *OURS), ours(*OURS)], ["torch"]
+CPU = Machine("cpu", "physx"), [upstream("sb3", *OURS), upstream("rsl_rl", *OURS), ours(*OURS)], ["torch"]
 GPU = (
     Machine("cuda:0", "newton_mjwarp"),
     [
-        isaaclab("sb3", *SB3),
+        upstream("sb3", *SB3),
         ours(*SB3, frontend="warp"),
-        isaaclab("rsl_rl", *RSL_RL),
-        isaaclab("rsl_rl", *RSL_RL, frontend="warp"),
+        upstream("rsl_rl", *RSL_RL),
+        upstream("rsl_rl", *RSL_RL, frontend="warp"),
         ours(*RSL_RL),
         ours(*RSL_RL, frontend="warp"),
     ],
@@ -50,7 +45,9 @@ def main() -> None:
     for num_envs in arguments.num_envs:
         rows += [_simulation(machine, frontend, num_envs) for frontend in frontends]
         rows += _compare(trainers, machine, num_envs, arguments.rollouts, arguments.repeats)
-        _save("throughput-gpu" if arguments.gpu else "throughput-cpu", machine, rows)
+        name = "throughput-gpu" if arguments.gpu else "throughput-cpu"
+        save(name, machine, rows)
+        plot_throughput(rows, RESULTS / f"{name}.png")
 
 
 def _simulation(machine: Machine, frontend: str, num_envs: int) -> dict[str, Any]:
@@ -77,14 +74,6 @@ def _row(name: str, num_envs: int, values: dict[str, float]) -> dict[str, Any]:
     row = {"trainer": name, "num_envs": num_envs} | {key: round(value, 1) for key, value in values.items()}
     print(f"{name:<28} {num_envs:>6} environments {values['steps_per_second']:>12,.0f} steps/s", flush=True)
     return row
-
-
-def _save(name: str, machine: Machine, rows: list[dict[str, Any]]) -> None:
-    gpu = torch.cuda.get_device_name() if machine.device != "cpu" else None
-    made_on = {key: value for key, value in host().items() if key != "host"} | {"gpu": gpu, "physics": machine.physics}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"machine": made_on, "rows": rows}, indent=2) + "\n")
-    plot_throughput(rows, RESULTS / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""Trainers as processes of their own, ours and Isaac Lab's, and what they leave behind."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ROOT = Path(__file__).parent.parent
+
+# Upstream's command line; on a machine without CUDA it needs the one workaround to run PhysX at all.
+ISAACLAB = (
+    "from pipeline.workarounds import allow_pinned_arrays_without_cuda; allow_pinned_arrays_without_cuda();"
+    "from isaaclab.__main__ import main; main()"
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where everything runs in a comparison."""
+
+    device: str  # cpu or cuda:0
+    physics: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that has ended."""
+
+    started: float  # seconds since 1970
+    seconds: float
+    memory_mb: float  # most of the host's
+
+
+def isaaclab(machine: Machine, command: str, library: str, *words: str) -> list[str]:
+    """Isaac Lab's own command line, with its settings for the library but for ``words``."""
+    return [
+        *(sys.executable, "-c", ISAACLAB, command, "--rl_library", library, "--task", "Isaac-Cartpole"),
+        *("--device", machine.device, *words, f"physics={machine.physics}"),
+        f"env.scene.robot.spawn.usd_path={ROOT / 'assets/cartpole.usda'}",
+        "env.scene.ground=null",
+    ]
+
+
+def stage(folder: Path, name: str, params: Mapping[str, Any]) -> list[str]:
+    """This project's stage, in ``folder``, with its params but for those of ``params``, by their dotted paths."""
+    yaml = YAML()
+    values = yaml.load((ROOT / "params.yaml").read_text())
+    for path, value in params.items():
+        *sections, key = path.split(".")
+        functools.reduce(operator.getitem, sections, values)[key] = value
+    with (folder / "params.yaml").open("w") as file:
+        yaml.dump(values, file)
+    for linked in ("assets", "dvc.yaml"):
+        if not (folder / linked).exists():
+            (folder / linked).symlink_to(ROOT / linked)
+    (folder / "metrics").mkdir(exist_ok=True)
+    return [sys.executable, "-m", f"stages.{name}"]
+
+
+def parse(overrides: list[str]) -> dict[str, Any]:
+    """Params by their dotted paths, from ``path=value`` as DVC's ``-S`` takes them."""
+    return {path: YAML(typ="safe").load(value) for path, _, value in (text.partition("=") for text in overrides)}
+
+
+def run(command: list[str], folder: Path) -> Finished:
+    """Run to the end in ``folder``.
+
+    Raises:
+        RuntimeError: If it fails; with the end of what it said.
+    """
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    log, started = folder / "output.log", time.time()
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{command} ended with {process.returncode}:\n{log.read_text()[-4000:]}")
+    return Finished(started, time.time() - started, usage.ru_maxrss / 1024)
+
+
+def logged(folder: Path, tag: str) -> list[tuple[int, float, float]]:
+    """Step, time [s since 1970] and value of each point of ``tag`` that was written for TensorBoard."""
+    (events,) = folder.rglob("events.out.tfevents.*")
+    accumulator = EventAccumulator(str(events), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    return [(event.step, event.wall_time, event.value) for event in accumulator.Scalars(tag)]
