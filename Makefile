@@ -37,6 +37,10 @@ repro-gpu: setup
 	dvc exp run $(GPU:%=-S %) $(ARGS)
 	python -m tools.summary
 
+## List the experiments: what differs in their params, and how they did
+experiments: setup
+	dvc exp show --only-changed --drop 'Created|State|Exec|.*(py|yaml|models|sha|sec|train|len|std|iqm|low|high|rms|max).*' $(ARGS)
+
 ## Prove the committed results: run them again from nothing, and compare every output (REV=<commit or experiment>)
 verify: setup
 	python -m tools.verify $(REV)
@@ -49,7 +53,7 @@ provenance: setup
 test: setup
 	python -m pytest $(ARGS)
 
-## Kill the pipeline 100 times at random moments, and see that it ends as if nobody had (half an hour)
+## Stop the pipeline 100 times, in any way at any moment, and see that it ends as if nobody had (an hour)
 torture: setup
 	python -m tests.torture $(ARGS)
 
@@ -64,13 +68,18 @@ format: setup
 	ruff check --fix
 	ruff format
 
-## Compare the speed of training with Isaac Lab's trainers on this CPU (ten minutes, with nothing beside it)
+## Compare training with Isaac Lab's trainers on this CPU (an hour, with nothing beside it)
 benchmark: setup
-	python -m benchmarks.throughput --num-envs 64 256 1024 --repeats 3 $(ARGS)
+	python -m benchmarks.phases
+	python -m benchmarks.throughput --num-envs 64 256 1024 --repeats 3
+	python -m benchmarks.curves --seeds 1 2 3 4 5
+	python -m benchmarks.solved --seeds 1 2 3
 
 ## The same on a CUDA GPU
 benchmark-gpu: setup
-	python -m benchmarks.throughput --gpu --num-envs 64 512 4096 16384 $(ARGS)
+	python -m benchmarks.phases $(GPU)
+	python -m benchmarks.throughput --gpu --num-envs 64 512 4096 16384
+	python -m benchmarks.solved --gpu --seeds 1 2 3 $(GPU)
 
 ## Check that this machine can run the pipeline
 doctor: setup
@@ -110,4 +119,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu test torture lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu experiments test torture lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean

@@ -55,9 +55,10 @@ def _check_policy(settings: dict[str, Any]) -> None:
     try:
         use_sde = settings.get("use_sde", False)
         ActorCriticPolicy(space, space, lambda _: 0.0, use_sde=use_sde, **policy_arguments(settings))
-    except (AttributeError, AssertionError, TypeError, ValueError) as error:
+    except (AttributeError, AssertionError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
         raise UserError(
-            f"ppo.policy_kwargs: SB3 cannot build a policy from {settings['policy_kwargs']}: {error}"
+            f"ppo.policy_kwargs: SB3 cannot build a policy from {settings['policy_kwargs']}: {reason}"
         ) from None
 
 
@@ -70,6 +71,8 @@ def initial_policy(params: Params, settings: dict[str, Any]) -> Policy | None:
     folder = Path(params.train.init_from)
     if params.train.init_from == RANDOM_WEIGHTS:
         return None
+    if not folder.is_dir():
+        raise UserError(f"train.init_from: should be {RANDOM_WEIGHTS} or a folder with a policy (given: {folder})")
     try:
         policy = Policy.load(folder)
     except PolicyError as error:

@@ -57,13 +57,14 @@ class Checkpoints(BaseCallback):
         usable = self.store.usable()
         if (newest := self.store.newest()) and newest not in usable:
             print(f"train: the checkpoint at {newest:,} timesteps is damaged, and is not used")
+        files: dict[str, bytes] = {}
         for timesteps in usable:
             files = self.store.read(timesteps)
             for name in FILES:
                 write_atomically(self.folder / str(timesteps) / name, files[name])
         if usable:
             self.newest = usable[-1]
-            self.progress.restore(Policy.load(self.folder / str(self.newest)), self.store.read(self.newest))
+            self.progress.restore(Policy.load(self.folder / str(self.newest)), files)
             print(f"train: goes on from the checkpoint at {self.newest:,} timesteps")
         self.progress.model.env.venv.reset()  # Isaac Lab's first, which leaves all joints at rest
         start_afresh(self.progress.model)

@@ -52,6 +52,11 @@ def to_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file; nothing if there is none."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` as :func:`to_json` encodes it."""
     write_atomically(path, to_json(content))

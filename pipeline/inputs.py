@@ -30,6 +30,11 @@ class Inputs:
         self.before = self._now()
 
     @property
+    def files(self) -> list[str]:
+        """The paths of all that the stage reads."""
+        return [str(PARAMS_FILE), *self._paths]
+
+    @property
     def digests(self) -> dict[str, str | None]:
         """The SHA-256 of each dependency."""
         return {path: self.before[path] for path in self._paths}
@@ -43,9 +48,7 @@ class Inputs:
         now = self._now()
         changed = [name for name, content in self.before.items() if now[name] != content]
         if changed:
-            raise UserError(
-                f"{', '.join(changed)} changed while the stage ran; nothing was recorded: run `dvc repro` again"
-            )
+            raise UserError(f"{', '.join(changed)} changed while the stage ran; nothing was recorded: run it again")
 
     def _now(self) -> dict[str, Any]:
         params = read_sections(PARAMS_FILE)

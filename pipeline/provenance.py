@@ -5,7 +5,7 @@ Both are for people and for ``make verify``; no stage depends on them.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import platform
 import subprocess
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json
 from pipeline.inputs import Inputs
 from pipeline.params import Params
 
@@ -41,11 +41,13 @@ class Run:
         self.root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
         self.folder = self.root / "logs" / f"{started:%Y-%m-%d_%H-%M-%S}_{experiment}_{stage}"
         self.inputs = inputs
+        self._held = contextlib.ExitStack()
         self._started = self._phase_started = _clocks()
         self.record: dict[str, Any] = {
             "stage": stage,
             "experiment": experiment,
-            "revision": _said_by("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"),
+            "revision": _said_by("git", "rev-parse", "HEAD"),
+            "uncommitted": _uncommitted(inputs.files),
             "command": sys.orig_argv,
             "params": params.model_dump(mode="json"),
             "inputs": inputs.digests,  # the lock of the packages among them
@@ -76,6 +78,11 @@ class Run:
         self._write("finished" if kind is None else f"failed: {kind.__name__}: {error}")
         if kind is None:
             self._publish()
+        self._held.__exit__(kind, error, traceback)
+
+    def hold[T](self, resource: contextlib.AbstractContextManager[T]) -> T:
+        """Enter ``resource``, and leave it at the end of the run, when it is known whether the run succeeded."""
+        return self._held.enter_context(resource)
 
     def note(self, **facts: Any) -> None:
         """Add facts to the record."""
@@ -103,8 +110,7 @@ class Run:
 
 
 def _add(path: Path, name: str, value: Any) -> None:
-    content = json.loads(path.read_text()) if path.exists() else {}
-    write_json(path, content | {name: value})
+    write_json(path, read_json(path) | {name: value})
 
 
 def _clocks() -> tuple[float, float]:
@@ -138,6 +144,12 @@ def cpu_model() -> str:
     if "model name" not in facts:
         return platform.processor()
     return f"{facts['model name']}, family {facts.get('cpu family')}, model {facts.get('model')}"
+
+
+def _uncommitted(files: list[str]) -> list[str]:
+    """Those of ``files`` that are not as in the revision; what DVC keeps, Git does not know."""
+    status = _said_by("git", "status", "--porcelain", "--", *files).splitlines()
+    return [line.strip().partition(" ")[2].strip() for line in status]
 
 
 def _said_by(*command: str) -> str:

@@ -79,7 +79,6 @@ class Progress:
     def _values(self) -> dict[str, Any]:
         model, logger = self.model, self.model.logger
         return {
-            "timesteps": model.num_timesteps,
             "updates": model._n_updates,
             "steps_of_the_task": self._task_env.common_step_counter,  # what its curriculum goes by
             "normalization_learns": model.env.training,
@@ -96,7 +95,7 @@ class Progress:
         model, values = self.model, json.loads(files[PROGRESS])
         load_policy(model, policy)
         self._load_optimizer(safetensors.torch.load(files[OPTIMIZER]))
-        model.num_timesteps, model._n_updates = values["timesteps"], values["updates"]
+        model.num_timesteps, model._n_updates = policy.timesteps, values["updates"]
         self._task_env.common_step_counter = values["steps_of_the_task"]
         model.env.training = values["normalization_learns"]
         model.ep_info_buffer = deque(values["episodes"], maxlen=model._stats_window_size)

@@ -155,15 +155,22 @@ def running(params: Params, cfg: Any, log: Path) -> Iterator[TensorEnv]:
 
     Yields:
         SB3's view of the environments, as tensors: actions are within [-1, 1].
+
+    Raises:
+        UserError: If a file that the task needs is not here, nor where it would be downloaded from.
     """
     allow_pinned_arrays_without_cuda()
     step_physx_on_the_calling_thread()
-    if params.sim.deterministic:
+    # On a CPU, Warp does it all in one thread, in order; there the request would only cost time.
+    if params.sim.deterministic and cfg.sim.device != "cpu":
         request_warp_determinism(cfg.sim.physics)
     print(f"{cfg.scene.num_envs} environments of {params.sim.task} on {cfg.sim.device}; the simulator's log: {log}")
     with launch_simulation(cfg), log.open("w") as file:
-        with contextlib.redirect_stdout(file):
-            env = _make(params.sim, cfg)
+        try:
+            with contextlib.redirect_stdout(file):
+                env = _make(params.sim, cfg)
+        except FileNotFoundError as error:
+            raise UserError(f"sim.task: {params.sim.task} needs a file that could not be downloaded: {error}") from None
         try:
             yield TensorEnv(env)
         finally:

@@ -46,7 +46,8 @@ def run_stage(stage: Stage) -> None:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
         print(
-            f"{name}: stopped; DVC records nothing of this run (`dvc checkout --force` brings back the last results)",
+            f"{name}: stopped; DVC records nothing of this run "
+            "(`git checkout . && dvc checkout --force` brings back the committed results)",
             file=sys.stderr,
         )
         sys.exit(130)

@@ -50,7 +50,10 @@ class Store:
             ) from None
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Let others in; after a success the checkpoints have served."""
+        if kind is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
 
     def save(self, timesteps: int, files: Mapping[str, bytes]) -> None:
@@ -91,10 +94,6 @@ class Store:
     def newest(self) -> int | None:
         """The timesteps of the newest checkpoint, usable or not."""
         return max(self._all(), default=None)
-
-    def clear(self) -> None:
-        """Delete the checkpoints of this experiment."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _checkpoint(self, timesteps: int) -> Path:
         return self.folder / str(timesteps)

@@ -9,7 +9,7 @@ from pipeline.stage import METRICS, MODELS, run_stage
 
 def train(params: Params, run: Run) -> None:
     """Train as ``params`` say; write ``models/``, ``metrics/train.json`` and ``metrics/learning_curve.csv``."""
-    from pipeline import agent, camera, interruption, simulation
+    from pipeline import agent, camera, simulation
     from pipeline.clips import film_training
     from pipeline.policy import FILES
     from pipeline.resume import load_policy
@@ -26,20 +26,17 @@ def train(params: Params, run: Run) -> None:
     if params.train.video.interval:
         film_training(cfg, params.render.camera)
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
-    with Store(run.root / ".resume", run.identity, FILES) as store:
-        with simulation.running(params, cfg, run.folder / "simulator.log") as env:
-            normalized = agent.normalized(env, params, settings["gamma"])
-            model = agent.build_ppo(settings, normalized, seed=params.seed, device=cfg.sim.device)
-            if initial:
-                load_policy(model, initial)
-            run.end_phase("start")
-            curve = learn(model, env, params, settings, run, MODELS / "checkpoints", store)
-        run.end_phase("learn")
-        policy = write_results(MODELS, METRICS, model, params, settings, curve)
-        run.note(policy_sha256=policy.sha256)
-        interruption.check()
-        run.inputs.check_unchanged()
-        store.clear()
+    store = run.hold(Store(run.root / ".resume", run.identity, FILES))
+    with simulation.running(params, cfg, run.folder / "simulator.log") as env:
+        normalized = agent.normalized(env, params, settings["gamma"])
+        model = agent.build_ppo(settings, normalized, seed=params.seed, device=cfg.sim.device)
+        if initial:
+            load_policy(model, initial)
+        run.end_phase("start")
+        curve = learn(model, env, params, settings, run, MODELS / "checkpoints", store)
+    run.end_phase("learn")
+    policy = write_results(MODELS, METRICS, model, params, settings, curve)
+    run.note(policy_sha256=policy.sha256)
 
 
 if __name__ == "__main__":

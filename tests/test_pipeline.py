@@ -77,6 +77,24 @@ def test_an_experiment_runs_just_the_stages_that_it_concerns(project, overrides,
         project.run("dvc", "checkout")
 
 
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("+trian.num_envs=64", "check: params.yaml: trian is not a parameter; did you mean train?"),
+        ("train.num_envs=0", "check: params.yaml: train.num_envs: input should be greater than 0"),
+    ],
+)
+def test_an_experiment_with_bad_params_loses_nothing(project, override, sentence):
+    try:
+        result = project.run("dvc", "exp", "run", "-S", override, check=False)
+        assert result.returncode
+        assert sentence in result.stderr
+        assert project.run("git", "status", "--porcelain").stdout.split() == ["M", "params.yaml"]
+        assert (project.folder / "models" / "policy.safetensors").exists()
+    finally:
+        project.run("git", "checkout", "--quiet", "--", ".")
+
+
 def test_a_queued_experiment_runs_and_is_shown(project):
     project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "seed=5")
     project.run("dvc", "exp", "run", "--run-all", "--jobs", "1")

@@ -135,6 +135,9 @@ REFUSED = [
     ({"env": {"scene": {"num_envs": 8}}}, "env: scene.num_envs, seed and sim.device follow from other params"),
     ({"ppo": {"policy_kwargs": {"activation_fn": "nn.Elu"}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
     ({"ppo": {"policy_kwargs": {"net_arch": 32}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
+    ({"ppo": {"policy_kwargs": {"net_arch": [32, -1]}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
+    ({"ppo": {"policy_kwargs": {"net_arch": ["big"]}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
+    ({"train": {"init_from": "README.md"}}, "train.init_from: should be assets/random_weights.md or a folder"),
     ({"render": {"fps": 25}}, "render.fps should divide the task's 60 steps a second (given: 25)"),
 ]
 
@@ -154,7 +157,7 @@ for changes in json.loads(sys.argv[1]):
     params = Params.model_validate(params)
     try:
         cfg, registered = simulation.configure(params, num_envs=4, seed=1)
-        agent.resolve_settings(params, registered)
+        agent.initial_policy(params, agent.resolve_settings(params, registered))
         camera.check(cfg, params.render)
     except UserError as error:
         sentences.append(str(error))
@@ -165,6 +168,7 @@ print(json.dumps(sentences))
     assert len(sentences) == len(REFUSED)
     for sentence, (_, expected) in zip(sentences, REFUSED, strict=True):
         assert expected in sentence
+        assert "\n" not in sentence
 
 
 def test_a_reward_that_is_not_a_number_ends_the_training_in_one_sentence(untouched: Project):

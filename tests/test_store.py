@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ FILES = {"policy.json": b"a policy", "progress.json": b"all else"}
 
 def open_store(folder: Path, seed: int = 1) -> Store:
     return Store(folder, {"seed": seed}, ["policy.json"])
+
+
+def stop(folder: Path, seed: int) -> None:
+    """A run that is stopped after its first checkpoint."""
+    with contextlib.suppress(KeyboardInterrupt), open_store(folder, seed) as store:
+        store.save(512, FILES)
+        raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -54,10 +62,15 @@ def test_after_a_damaged_policy_which_is_an_output_nothing_is_used(filled):
 def test_another_experiment_has_no_part_in_it(filled, tmp_path):
     with open_store(tmp_path, seed=2) as other:
         assert other.usable() == []
-        other.clear()
     assert filled.usable() == [512, 1024, 2048]
-    filled.clear()
-    assert filled.usable() == []
+
+
+def test_what_has_succeeded_needs_no_checkpoints_and_what_was_stopped_does(tmp_path):
+    stop(tmp_path, seed=1)
+    assert open_store(tmp_path).usable() == [512]
+    with open_store(tmp_path):
+        pass
+    assert open_store(tmp_path).usable() == []
 
 
 def test_a_second_run_of_one_experiment_is_refused(filled, tmp_path, monkeypatch):
@@ -69,7 +82,6 @@ def test_a_second_run_of_one_experiment_is_refused(filled, tmp_path, monkeypatch
 def test_the_oldest_abandoned_experiments_are_deleted_and_none_that_runs(filled, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "EXPERIMENTS", 1)
     for seed in (2, 3, 4):
-        with open_store(tmp_path, seed) as other:
-            other.save(512, FILES)
+        stop(tmp_path, seed)
     assert filled.usable() == [512, 1024, 2048], "it is locked"
     assert [open_store(tmp_path, seed).usable() for seed in (2, 3, 4)] == [[], [512], [512]]

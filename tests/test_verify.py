@@ -105,6 +105,6 @@ def test_an_unknown_revision_is_one_sentence(project: Project):
 
 def test_provenance_tells_what_made_the_results(project: Project):
     shown = project.run(sys.executable, "-m", "tools.provenance").stdout
-    for line in ("train:", "  device: cpu", "  resumed_from: 0", "    torch: 2.11.0"):
+    for line in ("train:", "  device: cpu", "  resumed_from: 0", "  uncommitted: []", "    torch: 2.11.0"):
         assert f"\n{line}\n" in f"\n{shown}"
     assert "another run" not in shown

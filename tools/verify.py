@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,8 @@ from typing import Any
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from pipeline.files import read_json
+from pipeline.params import PARAMS_FILE
 from pipeline.provenance import DECISIVE, PACKAGES, PROVENANCE, machine, versions
 from pipeline.stage import METRICS
 from tools.revisions import commit_of
@@ -72,7 +73,7 @@ def named(changes: dict[str, Any]) -> list[str]:
     for path, state in changes.items():
         if isinstance(state, dict):
             names += [f"{key} in {path}" for key in state]
-        elif state not in ABSENT:
+        elif state not in ABSENT and path != str(PARAMS_FILE):  # of params.yaml, the sections count and are listed
             names.append(path)
     return names
 
@@ -129,11 +130,6 @@ def judge(recorded: dict[str, float], here: dict[str, float], other: bool) -> in
         f"{'overlap' if overlap else 'DO NOT overlap'}"
     )
     return 2 if overlap else 1
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file; nothing if there is none."""
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def run(*command: str, cwd: Path | None = None) -> None:
