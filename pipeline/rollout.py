@@ -72,7 +72,11 @@ class Rollout:
         return torch.randperm(self.values.numel(), device=self.values.device)
 
     def samples(self, numbers: torch.Tensor) -> RolloutBufferSamples:
-        """Samples by their numbers: those of the first environment in the order of time, then the second's (as SB3)."""
+        """Samples by their numbers: those of the first environment in the order of time, then the second's (as SB3).
+
+        Args:
+            numbers: Of any shape, which is that of every field before its own.
+        """
         tensors = (self.observations, self.actions, self.estimates)
         observations, actions, estimates = (tensor.flatten(0, 1)[numbers] for tensor in tensors)
         return RolloutBufferSamples(observations, actions, *estimates.unbind(-1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -60,7 +61,8 @@ def _end_with_parent() -> None:
 
 
 def prepare_process(sim: Sim) -> None:
-    """Set what the numerical libraries read when they are imported: thread counts, deterministic cuBLAS, no network."""
+    """Set what the numerical libraries read when they are imported: thread counts, deterministic cuBLAS."""
+    gc.set_threshold(50_000, 20, 100)  # they make a million objects, and to look through those so often takes a second
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(sim.threads)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
