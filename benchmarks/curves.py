@@ -1,4 +1,4 @@
-"""Learning curves over seeds, ours and stock SB3's at the same settings, and how the final policies do."""
+"""Learning curves over seeds, ours and stock SB3's at the same settings, how fast, and how the final policies do."""
 
 from __future__ import annotations
 
@@ -43,10 +43,16 @@ def train(name: str, seed: int) -> dict[str, Any]:
         else:
             command = stage(folder, "train", {"seed": seed} | (WITHOUT if name == SAME else {}))
         run(command, folder)
-        curve = [(step, round(value, 3)) for step, _, value in logged(folder, RETURN)]
+        points = logged(folder, RETURN)
         (final,) = [*folder.rglob("model.zip")]
         (verdict,) = judge(MACHINE, [final])
-    return {"return_mean": verdict["return_mean"], "success_rate": verdict["success_rate"], "curve": curve}
+    (first, started, _), (last, ended, _) = points[0], points[-1]
+    return {
+        "return_mean": round(verdict["return_mean"], 3),
+        "success_rate": verdict["success_rate"],
+        "steps_per_second": round((last - first) / (ended - started)),
+        "curve": [(step, round(value, 3)) for step, _, value in points],
+    }
 
 
 def stock(seed: int) -> list[str]:

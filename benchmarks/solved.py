@@ -57,9 +57,7 @@ CPU, GPU = Machine("cpu", "physx"), Machine("cuda:0", "newton_mjwarp")
 CONTENDERS = {
     CPU: [
         upstream(CPU, "sb3"),
-        upstream(CPU, "sb3", "--num_envs=64", "agent.batch_size=1024"),
         upstream(CPU, "rsl_rl", "agent.save_interval=5"),
-        upstream(CPU, "rsl_rl", "--num_envs=256", "--max_iterations=600", "agent.save_interval=20"),
     ],
     GPU: [
         upstream(GPU, "sb3"),

@@ -16,6 +16,7 @@ class Ended(NamedTuple):
     final_observations: torch.Tensor  # [num_envs, observations], before the reset
     returns: torch.Tensor  # [num_envs], without discount
     lengths: torch.Tensor  # [num_envs], steps
+    whole: torch.Tensor  # bool [num_envs]: the episode began at its beginning, so that those two mean something
 
 
 # Observations, rewards, dones, and what has ended.
@@ -34,6 +35,7 @@ class TensorEnv(Sb3VecEnvWrapper):
         super().__init__(env)
         self._returns = torch.zeros(self.num_envs, device=self.sim_device)
         self._lengths = torch.zeros(self.num_envs, device=self.sim_device)
+        self._whole = torch.ones(self.num_envs, dtype=torch.bool, device=self.sim_device)
         self.task_log: dict[str, Any] = {}  # what the task reports of the episodes that ended in the last step
 
     def reset(self) -> torch.Tensor:  # type: ignore[override]  # a tensor
@@ -41,7 +43,17 @@ class TensorEnv(Sb3VecEnvWrapper):
         observations, _ = cast(Any, self.env).reset()
         self._returns.zero_()
         self._lengths.zero_()
+        self._whole.fill_(True)
         return observations["policy"]
+
+    def scatter_ages(self) -> None:
+        """Let the environments be at random steps of their episodes, as rsl_rl begins a training.
+
+        In step with each other, all would show the same phase of the episode in every rollout.
+        """
+        ages = self.unwrapped.episode_length_buf
+        ages[:] = torch.randint_like(ages, self.unwrapped.max_episode_length)
+        self._whole.fill_(False)
 
     def step(self, actions: torch.Tensor) -> Step:  # type: ignore[override]  # tensors
         """Take a step in every environment."""
@@ -61,7 +73,9 @@ class TensorEnv(Sb3VecEnvWrapper):
             final_observations=extras.get("final_obs", observations)["policy"],
             returns=self._returns,
             lengths=self._lengths,
+            whole=self._whole,
         )
         self._returns = torch.where(dones, 0.0, self._returns)
         self._lengths = torch.where(dones, 0.0, self._lengths)
+        self._whole = self._whole | dones
         return observations["policy"], rewards, dones, ended

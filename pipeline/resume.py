@@ -52,9 +52,7 @@ def start_afresh(model: TensorPPO) -> None:
         reasons = getattr(getattr(env, "termination_manager", None), name, None)
         if reasons is not None:
             reasons.zero_()  # why the last episodes ended: a statistic of the task's that a reset does not forget
-    # Of different ages, as rsl_rl does it, lest all environments go through their episodes in step from here on, and a
-    # rollout shows one phase of the episode alone.
-    env.episode_length_buf[:] = torch.randint_like(env.episode_length_buf, env.max_episode_length)
+    model.env.venv.scatter_ages()
 
 
 class Progress:

@@ -22,6 +22,7 @@ class Rollout:
         self.observations, self.actions = empty(*observations), empty(*actions)
         self.rewards = empty()
         self.dones, self.time_outs = empty(dtype=torch.bool), empty(dtype=torch.bool)
+        self.whole_episodes = empty(dtype=torch.bool)
         self.final_observations = empty(*observations)
         self.episode_returns, self.episode_lengths = empty(), empty()
         self.estimates = empty(4)  # side by side, so that a mini-batch takes them all at once
@@ -36,6 +37,7 @@ class Rollout:
         self.rewards[:, step] = rewards
         self.dones[:, step], self.time_outs[:, step] = dones, ended.time_outs
         self.final_observations[:, step] = ended.final_observations
+        self.whole_episodes[:, step] = dones & ended.whole
         self.episode_returns[:, step], self.episode_lengths[:, step] = ended.returns, ended.lengths
 
     @torch.no_grad()
@@ -82,7 +84,7 @@ class Rollout:
         return RolloutBufferSamples(observations, actions, *estimates.unbind(-1))
 
     def episodes(self, most: int) -> list[dict[str, float]]:
-        """Return ``r`` and length ``l`` of the last episodes that ended here, in order of time, at most so many."""
-        ended = self.dones.T
+        """Return ``r`` and length ``l`` of the newest whole episodes that ended here, at most so many, oldest first."""
+        ended = self.whole_episodes.T
         returns, lengths = self.episode_returns.T[ended][-most:], self.episode_lengths.T[ended][-most:]
         return [{"r": value, "l": length} for value, length in zip(returns.tolist(), lengths.tolist(), strict=True)]

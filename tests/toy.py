@@ -58,7 +58,8 @@ class TensorToy(VecEnvWrapper):
         self.returns, self.lengths = self.returns + rewards, self.lengths + 1
         time_outs = np.array([info["TimeLimit.truncated"] for info in infos])
         final = np.stack([info.get("terminal_observation", observations[0]) for info in infos])
-        ended = Ended(*map(self._tensor, (dones & ~time_outs, time_outs, final, self.returns, self.lengths)))
+        whole = np.ones_like(dones)
+        ended = Ended(*map(self._tensor, (dones & ~time_outs, time_outs, final, self.returns, self.lengths, whole)))
         self.returns, self.lengths = np.where(dones, 0, self.returns), np.where(dones, 0, self.lengths)
         return self._tensor(observations), self._tensor(rewards), self._tensor(dones), ended
 
