@@ -33,8 +33,10 @@ def clone(project: Project, tmp_path: Path) -> Project:
 
 def test_the_committed_results_come_out_again_to_the_bit(project: Project):
     with project.start(sys.executable, "-c", "while True: pass") as busy:
-        result = project.run(*VERIFY, **ELSEWHERE)
-        busy.kill()
+        try:
+            result = project.run(*VERIFY, **ELSEWHERE)
+        finally:
+            busy.kill()
     outputs = [
         line.split() for line in result.stdout.splitlines() if line.startswith(("metrics/", "models/", "videos/"))
     ]

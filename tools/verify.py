@@ -89,7 +89,7 @@ def refuse(found: list[str]) -> None:
 def outputs(folder: Path) -> dict[str, str]:
     """The digest of every output in dvc.lock."""
     stages = YAML(typ="safe").load((folder / "dvc.lock").read_text())["stages"]
-    return {output["path"]: output["md5"] for stage in stages.values() for output in stage["outs"]}
+    return {output["path"]: output["md5"] for stage in stages.values() for output in stage.get("outs", [])}
 
 
 def other_machine(provenance: dict[str, Any]) -> list[str]:
