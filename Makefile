@@ -79,7 +79,7 @@ benchmark: setup
 benchmark-gpu: setup
 	python -m benchmarks.phases $(GPU)
 	python -m benchmarks.throughput --gpu --num-envs 64 512 4096 16384
-	python -m benchmarks.solved --gpu --seeds 1 2 3 $(GPU)
+	python -m benchmarks.solved $(GPU) --gpu --seeds 1 2 3
 
 ## Check that this machine can run the pipeline
 doctor: setup
