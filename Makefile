@@ -53,7 +53,7 @@ provenance: setup
 test: setup
 	python -m pytest $(ARGS)
 
-## Stop the pipeline 100 times, in any way at any moment, and see that it ends as if nobody had (an hour)
+## Stop the pipeline 100 times, in any way at any moment, and see that it ends as if nobody had (half an hour)
 torture: setup
 	python -m tests.torture $(ARGS)
 

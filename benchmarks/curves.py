@@ -38,11 +38,8 @@ def train(name: str, seed: int) -> dict[str, Any]:
     """Train once; the curve of the training's returns, and the held-out evaluation of the final policy."""
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path)
-        if name == STOCK:
-            command = stock(seed)
-        else:
-            command = stage(folder, "train", {"seed": seed} | (WITHOUT if name == SAME else {}))
-        run(command, folder)
+        own = {"seed": seed} | (WITHOUT if name == SAME else {})
+        run(stock(seed) if name == STOCK else stage(folder, own), folder)
         points = logged(folder, RETURN)
         (final,) = [*folder.rglob("model.zip")]
         (verdict,) = judge(MACHINE, [final])
@@ -65,7 +62,7 @@ def stock(seed: int) -> list[str]:
     settings |= {"normalize_input": True, "normalize_value": True, "clip_obs": params.normalize.clip_observations}
     words = [f"++agent.{key}={value}".replace(" ", "") for key, value in settings.items()]
     flags = f"--seed={seed}", f"--num_envs={params.train.num_envs}", f"--log_interval={params.train.log_interval}"
-    return isaaclab(MACHINE, "train", "sb3", *flags, *words)
+    return isaaclab(MACHINE, "sb3", *flags, *words)
 
 
 if __name__ == "__main__":

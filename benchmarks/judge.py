@@ -12,12 +12,12 @@ import torch
 from stable_baselines3 import PPO
 from torch import nn
 
+from benchmarks.processes import Machine, params_on
 from pipeline import simulation
 from pipeline.actor import Actor
 from pipeline.description import Normalization, describe_normalization
 from pipeline.evaluation import Actor as Acts
 from pipeline.evaluation import play_episodes, summarize
-from pipeline.params import Params, load_params
 from pipeline.policy import Policy
 
 SOLVED_RETURN, SOLVED_RATE = 4.85, 0.99
@@ -25,9 +25,7 @@ SOLVED_RETURN, SOLVED_RATE = 4.85, 0.99
 
 def main(physics: str, device: str, *checkpoints: str) -> None:
     """Play held-out episodes with one checkpoint after another, until one is good enough; a line each."""
-    values = load_params().model_dump()
-    values["sim"] |= {"physics": physics, "device": device}
-    params = Params.model_validate(values)
+    params = params_on(Machine(device, physics))
     cfg, _ = simulation.configure(params, num_envs=params.evaluate.num_envs, seed=params.evaluate.seed)
     with simulation.running(params, cfg, Path(os.devnull)) as env:
         for path in checkpoints:

@@ -75,6 +75,6 @@ def train(params: Params, run: Run) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        stage(Path(folder), "train", parse(sys.argv[1:]))
+        stage(Path(folder), parse(sys.argv[1:]))
         os.chdir(folder)
         run_stage(train)

@@ -16,6 +16,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from pipeline.params import Params, load_params
+
 ROOT = Path(__file__).parent.parent
 
 # Upstream's command line; on a machine without CUDA it needs the one workaround to run PhysX at all.
@@ -42,18 +44,18 @@ class Finished:
     memory_mb: float  # most of the host's
 
 
-def isaaclab(machine: Machine, command: str, library: str, *words: str) -> list[str]:
-    """Isaac Lab's own command line, with its settings for the library but for ``words``."""
+def isaaclab(machine: Machine, library: str, *words: str) -> list[str]:
+    """Isaac Lab's own command line to train, with its settings for the library but for ``words``."""
     return [
-        *(sys.executable, "-c", ISAACLAB, command, "--rl_library", library, "--task", "Isaac-Cartpole"),
+        *(sys.executable, "-c", ISAACLAB, "train", "--rl_library", library, "--task", "Isaac-Cartpole"),
         *("--device", machine.device, *words, f"physics={machine.physics}"),
         f"env.scene.robot.spawn.usd_path={ROOT / 'assets/cartpole.usda'}",
         "env.scene.ground=null",
     ]
 
 
-def stage(folder: Path, name: str, params: Mapping[str, Any]) -> list[str]:
-    """This project's stage, in ``folder``, with its params but for those of ``params``, by their dotted paths."""
+def stage(folder: Path, params: Mapping[str, Any]) -> list[str]:
+    """This project's stage to train, in ``folder``, with its params but for ``params``, by their dotted paths."""
     yaml = YAML()
     values = yaml.load((ROOT / "params.yaml").read_text())
     for path, value in params.items():
@@ -62,10 +64,16 @@ def stage(folder: Path, name: str, params: Mapping[str, Any]) -> list[str]:
     with (folder / "params.yaml").open("w") as file:
         yaml.dump(values, file)
     for linked in ("assets", "dvc.yaml"):
-        if not (folder / linked).exists():
-            (folder / linked).symlink_to(ROOT / linked)
-    (folder / "metrics").mkdir(exist_ok=True)
-    return [sys.executable, "-m", f"stages.{name}"]
+        (folder / linked).symlink_to(ROOT / linked)
+    (folder / "metrics").mkdir()
+    return [sys.executable, "-m", "stages.train"]
+
+
+def params_on(machine: Machine, **sim: Any) -> Params:
+    """This project's params on ``machine``, and with ``sim`` in their section of that name."""
+    values = load_params().model_dump()
+    values["sim"] |= {"physics": machine.physics, "device": machine.device, **sim}
+    return Params.model_validate(values)
 
 
 def parse(overrides: list[str]) -> dict[str, Any]:

@@ -9,17 +9,15 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.processes import Machine, params_on
 from pipeline import simulation
-from pipeline.params import Params, load_params
 
 WARM_UP, STEPS, ACTIONS = 50, 300, 64
 
 
 def main(frontend: str, physics: str, device: str, num_envs: str) -> None:
     """Step so many environments."""
-    values = load_params().model_dump()
-    values["sim"] |= {"frontend": frontend, "physics": physics, "device": device, "deterministic": False}
-    params = Params.model_validate(values)
+    params = params_on(Machine(device, physics), frontend=frontend, deterministic=False)
     cfg, _ = simulation.configure(params, num_envs=int(num_envs), seed=params.seed)
     with simulation.running(params, cfg, Path(os.devnull)) as env:
         env.reset()

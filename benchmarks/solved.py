@@ -39,7 +39,7 @@ def upstream(machine: Machine, library: str, *words: str) -> Contender:
     patterns = {"sb3": ("model*.zip", "time/fps"), "rsl_rl": ("model_*.pt", "Perf/total_fps")}
 
     def prepare(folder: Path, seed: int) -> list[str]:
-        return isaaclab(machine, "train", library, f"--seed={seed}", f"agent.device={machine.device}", *words)
+        return isaaclab(machine, library, f"--seed={seed}", f"agent.device={machine.device}", *words)
 
     return Contender(", ".join([library, *words]), prepare, *patterns[library])
 
@@ -48,7 +48,7 @@ def ours(machine: Machine, params: dict[str, Any]) -> Contender:
     """This project's train stage with its own params but for ``params``."""
 
     def prepare(folder: Path, seed: int) -> list[str]:
-        return stage(folder, "train", {"sim.device": machine.device, **params, "seed": seed})
+        return stage(folder, {"sim.device": machine.device, **params, "seed": seed})
 
     return Contender("ours", prepare, "models/**/policy.safetensors", "time/fps")
 

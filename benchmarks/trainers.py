@@ -57,7 +57,7 @@ def upstream(library: str, epochs: int, minibatches: int, *, frontend: str = "to
             ),
         }
         size = f"--num_envs={num_envs}", f"--max_iterations={rollouts}", f"--seed={SEED}", f"--frontend={frontend}"
-        return isaaclab(machine, "train", library, *size, f"agent.device={machine.device}", *settings[library])
+        return isaaclab(machine, library, *size, f"agent.device={machine.device}", *settings[library])
 
     name = _name(library, frontend, epochs, minibatches)
     if library == "sb3":
@@ -86,7 +86,7 @@ def ours(epochs: int, minibatches: int, *, frontend: str = "torch") -> Trainer:
             "train.log_interval": num_envs * N_STEPS,
             "train.checkpoint_every": None,
         }
-        return stage(folder, "train", params)
+        return stage(folder, params)
 
     return Trainer(_name("ours", frontend, epochs, minibatches), prepare, tag="time/fps")
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -51,7 +50,7 @@ def stop_when(project: Project, happened: Callable[[], bool], way: str, *command
     with project.start(*command, start_new_session=True) as dvc:
         wait_until(happened, seconds=180)
         WAYS[way](dvc.pid, stage_processes(project, "train"))
-        _wait(dvc)
+        dvc.communicate(timeout=120)  # returns when all that write to the pipe are gone
 
 
 def stop_at_random(project: Project, stage: str, chance: random.Random) -> bool:
@@ -63,10 +62,6 @@ def stop_at_random(project: Project, stage: str, chance: random.Random) -> bool:
         running = stage_processes(project, stage)
         if dvc.poll() is None:
             WAYS[way](dvc.pid, running)
-        _wait(dvc)
+        dvc.communicate(timeout=120)
     print(f"{way}, {delay:.1f} s into {stage}{'' if running else ', which was over'}", flush=True)
     return bool(running)
-
-
-def _wait(dvc: subprocess.Popen[str]) -> None:
-    dvc.communicate(timeout=120)  # returns when all that write to the pipe are gone
