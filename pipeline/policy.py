@@ -140,6 +140,7 @@ class Policy(Values):
             arguments = policy_arguments(self.agent) | {
                 "use_sde": self.agent.get("use_sde", False),
                 "ortho_init": False,
+                "optimizer_class": lambda parameters, lr, **settings: None,  # nothing is trained
             }
             with torch.random.fork_rng(devices=[]):
                 return ActorCriticPolicy(*spaces, lr_schedule=lambda _: 0.0, **arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -171,6 +172,8 @@ def running(params: Params, cfg: Any, log: Path) -> Iterator[TensorEnv]:
                 env = _make(params.sim, cfg)
         except FileNotFoundError as error:
             raise UserError(f"sim.task: {params.sim.task} needs a file that could not be downloaded: {error}") from None
+        gc.freeze()  # what there is now stays to the end, where alone it would take 4 s to look for garbage in it
+        gc.enable()
         try:
             yield TensorEnv(env)
         finally:

@@ -62,7 +62,8 @@ def _end_with_parent() -> None:
 
 def prepare_process(sim: Sim) -> None:
     """Set what the numerical libraries read when they are imported: thread counts, deterministic cuBLAS."""
-    gc.set_threshold(50_000, 20, 100)  # they make a million objects, and to look through those so often takes a second
+    gc.disable()  # until the simulator has started: among the million objects that it is made of there is no garbage
+    gc.set_threshold(50_000, 20, 100)  # nor is there much later
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(sim.threads)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")

@@ -1,4 +1,4 @@
-"""What the pinned releases of the simulator need to run well on a CPU; each piece goes when its release mends it."""
+"""What the pinned libraries need to run here, and to start fast; each piece goes when its release mends it."""
 
 from __future__ import annotations
 
@@ -39,3 +39,12 @@ def step_physx_on_the_calling_thread() -> None:
         return config(**settings | {"num_threads": 0})
 
     ovphysx.PhysXConfig = config_without_workers
+
+
+def keep_torchs_compiler_away() -> None:
+    """Let torch 2.11's optimizers not import torch's compiler, which takes a second, only to tell it to keep off."""
+    from torch.optim import Optimizer
+
+    for method in vars(Optimizer).values():
+        if function := getattr(method, "__wrapped__", None):
+            function.__dynamo_disable = function  # where `torch._disable_dynamo` keeps what it has imported it for

@@ -15,7 +15,9 @@ def train(params: Params, run: Run) -> None:
     from pipeline.resume import load_policy
     from pipeline.store import Store
     from pipeline.training import learn, write_configurations, write_results
+    from pipeline.workarounds import keep_torchs_compiler_away
 
+    keep_torchs_compiler_away()
     cfg, registered = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
     settings = agent.resolve_settings(params, registered)
     initial = agent.initial_policy(params, settings)
