@@ -13,7 +13,7 @@ from pipeline.actor import within_bounds
 from pipeline.errors import UserError
 from pipeline.graphs import Graphed
 from pipeline.rollout import Rollout
-from pipeline.update import KL, LOGGED, Update
+from pipeline.update import KL, Update
 
 
 class TensorPPO(PPO):
@@ -113,11 +113,14 @@ class TensorPPO(PPO):
 
     def _log(self, epochs: list[np.ndarray]) -> None:
         """Log what SB3 logs: means over the update, of the divergence over its last epoch, and the last loss."""
-        columns = dict(zip(LOGGED, np.concatenate(epochs).T, strict=True))
-        columns["approx_kl"] = epochs[-1][:, KL]
-        columns["loss"] = columns["loss"][-1:]
-        for name, values in columns.items():
-            self.logger.record(f"train/{name}", np.mean(values))
+        entropy, gain, value_loss, _, clip_fraction = np.concatenate(epochs).T
+        losses = self.vf_coef * value_loss - gain - self.ent_coef * entropy
+        self.logger.record("train/entropy_loss", -np.mean(entropy))
+        self.logger.record("train/policy_gradient_loss", -np.mean(gain))
+        self.logger.record("train/value_loss", np.mean(value_loss))
+        self.logger.record("train/approx_kl", np.mean(epochs[-1][:, KL]))
+        self.logger.record("train/clip_fraction", np.mean(clip_fraction))
+        self.logger.record("train/loss", losses[-1])
         buffer = self.rollout_buffer
         unexplained = (buffer.returns - buffer.values).var(correction=0) / buffer.returns.var(correction=0)
         self.logger.record("train/explained_variance", 1.0 - unexplained.item())

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
-from pipeline.graphs import Graphed
+from pipeline.gaussian import evaluate_actions
+from pipeline.graphs import Beside, Graphed
 from pipeline.params import check_batch_size
 
-# What is logged of each mini-batch, in SB3's names.
-LOGGED = ("entropy_loss", "policy_gradient_loss", "value_loss", "approx_kl", "clip_fraction", "loss")
+# The means over a mini-batch that SB3's logs are made of.
+LOGGED = ("entropy", "gain", "value_loss", "approx_kl", "clip_fraction")
 KL = LOGGED.index("approx_kl")
 
 
@@ -32,12 +35,14 @@ class Update:
         self.model, self.policy, self.optimizer = model, model.policy, model.policy.optimizer
         self.parameters = list(self.policy.parameters())
         device = model.device
-        self.clip_range, self.clip_range_vf = torch.zeros((), device=device), torch.zeros((), device=device)
-        self.farthest = math.inf if model.target_kl is None else 1.5 * model.target_kl
+        self.least_ratio, self.most_ratio, self.clip_range, self.clip_range_vf = torch.zeros(4, device=device)
+        self.may_stop = model.target_kl is not None
+        self.farthest = 1.5 * model.target_kl if self.may_stop else math.inf
         self.stopped = torch.zeros((), device=device)
-        if self.stopped.is_cuda:
+        if self.may_stop and self.stopped.is_cuda:
             # A graph has no branches, but a fused optimizer skips the steps that come while this is 1.
             self.optimizer.found_inf = self.stopped
+        self.beside = Beside(device)
         self.pass_over = Graphed(self._pass_over, device)
 
     def set_progress(self, remaining: float) -> None:
@@ -45,10 +50,13 @@ class Update:
         for group in self.optimizer.param_groups:
             if not torch.is_tensor(group["lr"]):  # new, or loaded
                 group["fused"] = True  # all parameters in one call
-                group["capturable"] = self.clip_range.is_cuda
-                group["lr"] = torch.zeros_like(self.clip_range)
+                group["capturable"] = self.stopped.is_cuda
+                group["lr"] = torch.zeros_like(self.stopped)
             group["lr"].fill_(self.model.lr_schedule(remaining))
-        self.clip_range.fill_(self.model.clip_range(remaining))
+        clip_range = self.model.clip_range(remaining)
+        self.clip_range.fill_(clip_range)
+        self.least_ratio.fill_(1 - clip_range)
+        self.most_ratio.fill_(1 + clip_range)
         if self.model.clip_range_vf is not None:
             self.clip_range_vf.fill_(self.model.clip_range_vf(remaining))
 
@@ -60,7 +68,7 @@ class Update:
         """
         self.stopped.zero_()
         epochs: list[torch.Tensor] = []
-        while len(epochs) < self.model.n_epochs and not (self.model.target_kl and self.stopped):
+        while len(epochs) < self.model.n_epochs and not (self.may_stop and self.stopped):
             order = self.model.rollout_buffer.order().view(-1, self.model.batch_size)
             epochs.append(self.pass_over(order).clone())
         *whole, last = [records.cpu().numpy() for records in epochs]
@@ -80,69 +88,101 @@ class Update:
         if self.model.normalize_advantage and self.model.batch_size > 1:
             std, mean = torch.std_mean(samples.advantages, dim=1, keepdim=True)
             samples = samples._replace(advantages=(samples.advantages - mean) / (std + 1e-8))
-        records = []
-        for batch in zip(*samples, strict=True):
-            records.append(self._compute_gradients(RolloutBufferSamples(*batch)))
-            self.stopped.logical_or_(records[-1][KL] > self.farthest)
-            if not self.stopped.is_cuda and self.stopped:
+        seen = []
+        for batch in map(RolloutBufferSamples._make, zip(*samples, strict=True)):
+            values, log_prob, entropy = self._evaluate(batch)
+            log_ratio = log_prob.detach() - batch.old_log_prob
+            ratio = torch.exp(log_ratio)
+            seen.append((values.detach(), log_ratio, (-log_prob if entropy is None else entropy).detach().mean()))
+            if self._went_too_far(ratio, log_ratio):
                 break
+            slopes = self._slopes(values, log_prob, entropy, ratio, batch)
+            for weights in self.parameters:
+                weights.grad = None
+            torch.autograd.backward(list(slopes), list(slopes.values()))
             self._take_step()
-        return torch.stack(records)
+        samples = RolloutBufferSamples._make(field[: len(seen)] for field in samples)
+        values, log_ratio, entropy = map(torch.stack, zip(*seen, strict=True))
+        return self._records(values, log_ratio, entropy, samples)
 
-    def _take_step(self) -> None:
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.model.max_grad_norm)
-        self.optimizer.step()
-
-    def _compute_gradients(self, batch: RolloutBufferSamples) -> torch.Tensor:
-        """The gradients of PPO's loss of a mini-batch; what is logged of it."""
+    def _evaluate(self, batch: RolloutBufferSamples) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Values and log-probabilities ``[batch_size]`` and the entropy, as ``policy.evaluate_actions``."""
+        if type(self.policy.action_dist) is DiagGaussianDistribution:
+            return evaluate_actions(self.policy, batch.observations, batch.actions, self.beside)
         values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions)
-        slopes, logged = self._loss(values.flatten(), log_prob, entropy, batch)
-        self.optimizer.zero_grad()
-        torch.autograd.backward(list(slopes), list(slopes.values()))
-        return logged
+        return values.flatten(), log_prob, entropy
+
+    def _went_too_far(self, ratio: torch.Tensor, log_ratio: torch.Tensor) -> bool:
+        """Whether no more steps are to be taken, as far as the host can know; a graph goes on without effect."""
+        if not self.may_stop:
+            return False
+        self.stopped.logical_or_(torch.mean((ratio - 1) - log_ratio) > self.farthest)
+        return not self.stopped.is_cuda and bool(self.stopped)
 
     @torch.no_grad()
-    def _loss(
-        self, values: torch.Tensor, log_prob: torch.Tensor, entropy: torch.Tensor | None, batch: RolloutBufferSamples
-    ) -> tuple[dict[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """PPO's loss (https://arxiv.org/abs/1707.06347), and its slopes.
+    def _slopes(
+        self,
+        values: torch.Tensor,
+        log_prob: torch.Tensor,
+        entropy: torch.Tensor | None,
+        ratio: torch.Tensor,
+        batch: RolloutBufferSamples,
+    ) -> dict[torch.Tensor, torch.Tensor]:
+        """The slopes of PPO's loss (https://arxiv.org/abs/1707.06347) by what the policy says.
 
         For autograd, the loss would be most of the operations, each on so little that launching it is what it costs.
 
         Args:
             values: What the policy says now of the samples ``[batch_size]``, as are the next two.
             log_prob: Of the actions.
-            entropy: Of the distribution of actions; None if it has no closed form.
+            entropy: Of the distribution of actions, of any shape; None if it has no closed form.
+            ratio: Of the probabilities now and in the rollout.
             batch: The samples.
-
-        Returns:
-            The slope of the loss by each of the first three, and what is logged ``[len(LOGGED)]``.
         """
         model, size = self.model, len(values)
-        log_ratio = log_prob - batch.old_log_prob
-        ratio = torch.exp(log_ratio)
-        gain = batch.advantages * ratio
-        clipped_gain = batch.advantages * torch.clamp(ratio, 1 - self.clip_range, 1 + self.clip_range)
-        policy_loss = -torch.min(gain, clipped_gain).mean()
-        by_log_prob = torch.where(gain <= clipped_gain, gain, 0.0) / -size
+        gain, clipped_gain = self._gains(ratio, batch)
         error, counts = self._value_error(values, batch)
-        value_loss = torch.mean(error**2)
-        slopes = {log_prob: by_log_prob, values: error * counts * (2.0 * model.vf_coef / size)}
-        if entropy is None:
-            entropy_loss = log_prob.mean()
-            by_log_prob += model.ent_coef / size
-        else:
-            entropy_loss = -entropy.mean()
-            slopes[entropy] = torch.full_like(entropy, -model.ent_coef / size)
-        loss = policy_loss + model.ent_coef * entropy_loss + model.vf_coef * value_loss
-        divergence = torch.mean((ratio - 1) - log_ratio)
-        clip_fraction = torch.mean((torch.abs(ratio - 1) > self.clip_range).float())
-        return slopes, torch.stack([entropy_loss, policy_loss, value_loss, divergence, clip_fraction, loss])
+        slopes = {
+            log_prob: torch.where(gain <= clipped_gain, gain, 0.0) / -size,
+            values: (error if counts is None else error * counts) * (2.0 * model.vf_coef / size),
+        }
+        if model.ent_coef and entropy is None:
+            slopes[log_prob] += model.ent_coef / size
+        elif model.ent_coef and entropy is not None:
+            slopes[entropy] = torch.full_like(entropy, -model.ent_coef / entropy.numel())
+        return slopes
 
-    def _value_error(self, values: torch.Tensor, batch: RolloutBufferSamples) -> tuple[torch.Tensor, Any]:
-        """How far the values are off, and whether they count (1) or ``clip_range_vf`` holds them fast (0)."""
+    def _gains(self, ratio: torch.Tensor, samples: RolloutBufferSamples) -> tuple[torch.Tensor, torch.Tensor]:
+        """What PPO takes the lesser of: the advantages by the ratio, and by the clipped ratio."""
+        return samples.advantages * ratio, samples.advantages * torch.clamp(ratio, self.least_ratio, self.most_ratio)
+
+    def _value_error(
+        self, values: torch.Tensor, samples: RolloutBufferSamples
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """How far the values are off, and whether they count or ``clip_range_vf`` holds them fast; None: all count."""
         if self.model.clip_range_vf is None:
-            return values - batch.returns, 1
-        change = values - batch.old_values
+            return values - samples.returns, None
+        change = values - samples.old_values
         clipped = torch.clamp(change, -self.clip_range_vf, self.clip_range_vf)
-        return batch.old_values + clipped - batch.returns, change == clipped
+        return samples.old_values + clipped - samples.returns, change == clipped
+
+    def _take_step(self) -> None:
+        """Take a step along the gradients, scaled down to ``max_grad_norm`` if they are longer."""
+        with torch.no_grad():
+            norm = torch.nn.utils.get_total_norm([weights.grad for weights in self.parameters])
+            self.optimizer.grad_scale = torch.clamp((norm + 1e-6) / self.model.max_grad_norm, min=1.0)
+            inspect.unwrap(type(self.optimizer).step)(self.optimizer)  # less what is for profilers and compilers
+
+    def _records(
+        self, values: torch.Tensor, log_ratio: torch.Tensor, entropy: torch.Tensor, samples: RolloutBufferSamples
+    ) -> torch.Tensor:
+        """What is logged ``[mini-batches, len(LOGGED)]``, of all mini-batches at once."""
+        ratio = torch.exp(log_ratio)
+        error, _ = self._value_error(values, samples)
+        terms = (
+            torch.min(*self._gains(ratio, samples)),
+            error**2,
+            (ratio - 1) - log_ratio,
+            (torch.abs(ratio - 1) > self.clip_range).float(),
+        )
+        return torch.column_stack([entropy, *(term.mean(dim=1) for term in terms)])
