@@ -30,7 +30,7 @@ repro: setup
 GPU = sim.physics=newton_mjwarp sim.frontend=warp sim.device=cuda sim.deterministic=false \
     train.num_envs=4096 train.total_timesteps=3276800 train.checkpoint_every=819200 train.log_interval=65536 \
     normalize.until=65536 ppo.batch_size=16384 ppo.learning_rate=lin_3e-3 ppo.target_kl=0.03 ppo.vf_coef=1.0 \
-    evaluate.num_envs=1000
+    ++env.sim.physics.solver_cfg.disable_contacts=true evaluate.num_envs=1000
 
 ## The same at the size that a GPU likes, as an experiment: solved in seconds
 repro-gpu: setup
@@ -71,14 +71,15 @@ format: setup
 ## Compare training with Isaac Lab's trainers on this CPU (an hour, with nothing beside it)
 benchmark: setup
 	python -m benchmarks.phases
-	python -m benchmarks.throughput --num-envs 64 256 1024 --repeats 3
+	python -m benchmarks.throughput cpu --num-envs 64 256 1024 --repeats 3
 	python -m benchmarks.curves --seeds 1 2 3 4 5
 	python -m benchmarks.solved --seeds 1 2 3
 
 ## The same on a CUDA GPU
 benchmark-gpu: setup
 	python -m benchmarks.phases $(GPU)
-	python -m benchmarks.throughput --gpu --num-envs 64 512 4096 16384
+	python -m benchmarks.throughput gpu --num-envs 64 512 4096 16384
+	python -m benchmarks.throughput gpu-physx --num-envs 4096
 	python -m benchmarks.solved $(GPU) --gpu --seeds 1 2 3
 
 ## Check that this machine can run the pipeline

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
@@ -43,6 +45,21 @@ def stage_processes(project: Project, stage: str) -> list[psutil.Process]:
             if f"stages.{stage}" in process.cmdline() and process.cwd().startswith(str(project.folder)):
                 found.append(process)
     return found
+
+
+def checkpoints(project: Project) -> list[Path]:
+    """The checkpoints in the store that are complete."""
+    return [sums.parent for sums in project.folder.glob(".resume/*/*/SHA256SUMS")]
+
+
+def has_checkpoints(project: Project, number: int) -> bool:
+    return len(checkpoints(project)) >= number
+
+
+def went_on_from(project: Project, experiment: str = "workspace") -> int:
+    """The timesteps that the newest training of ``experiment`` went on from."""
+    newest = max(project.folder.glob(f"logs/*_{experiment}_train/run.json"))
+    return json.loads(newest.read_text())["resumed_from"]
 
 
 def stop_when(project: Project, happened: Callable[[], bool], way: str, *command: str) -> None:

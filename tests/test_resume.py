@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import time
@@ -13,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import Project, copy_project, wait_until
-from tests.kills import LONG, stop_at_random, stop_when
+from tests.kills import LONG, checkpoints, has_checkpoints, stop_at_random, stop_when, went_on_from
 
 pytestmark = pytest.mark.sim
 
@@ -40,21 +39,6 @@ def chance() -> random.Random:
 
 def stages(lock: str) -> dict[str, Any]:
     return YAML(typ="safe").load(lock)["stages"]
-
-
-def checkpoints(project: Project) -> list[Path]:
-    """The checkpoints in the store that are complete."""
-    return [sums.parent for sums in project.folder.glob(".resume/*/*/SHA256SUMS")]
-
-
-def has_checkpoints(project: Project, number: int) -> bool:
-    return len(checkpoints(project)) >= number
-
-
-def went_on_from(project: Project, experiment: str = "workspace") -> int:
-    """The timesteps that the newest training of ``experiment`` went on from."""
-    newest = max(project.folder.glob(f"logs/*_{experiment}_train/run.json"))
-    return json.loads(newest.read_text())["resumed_from"]
 
 
 @pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM to dvc", "SIGTERM to the stage"])
