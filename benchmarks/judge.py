@@ -25,7 +25,7 @@ SOLVED_RETURN, SOLVED_RATE = 4.85, 0.99
 
 def main(physics: str, device: str, *checkpoints: str) -> None:
     """Play held-out episodes with one checkpoint after another, until one is good enough; a line each."""
-    params = params_on(Machine(device, physics))
+    params = params_on(Machine(device, physics), deterministic=False)
     cfg, _ = simulation.configure(params, num_envs=params.evaluate.num_envs, seed=params.evaluate.seed)
     with simulation.running(params, cfg, Path(os.devnull)) as env:
         for path in checkpoints:
@@ -42,15 +42,16 @@ def main(physics: str, device: str, *checkpoints: str) -> None:
 
 
 def load(path: Path, device: str) -> Acts:
-    """The policy that ours, SB3 or rsl_rl has saved as ``path``, as it acts without noise."""
+    """The policy that ours, SB3, rsl_rl or skrl has saved as ``path``, as it acts without noise."""
     if path.suffix == ".safetensors":
         return Policy.load(path.parent).actor(device)
     if path.suffix == ".zip":
         model = PPO.load(path, device=device)
         normalization = normalization_in(path.with_name(f"{path.stem}_vecnormalize.pkl"))
         return Actor(model.policy, model.action_space, normalization).to(device)  # type: ignore[arg-type]  # a Box
-    weights = torch.load(path, map_location=device, weights_only=True)["actor_state_dict"]
-    return perceptron({name: tensor for name, tensor in weights.items() if name.startswith("mlp.")}).to(device)
+    saved = torch.load(path, map_location=device, weights_only=True)
+    weights = saved["actor_state_dict"] if "actor_state_dict" in saved else saved["policy"]
+    return perceptron({name: tensor for name, tensor in weights.items() if not name.startswith("value_layer")})
 
 
 def normalization_in(path: Path) -> Normalization | None:
@@ -61,14 +62,14 @@ def normalization_in(path: Path) -> Normalization | None:
 
 
 def perceptron(weights: dict[str, torch.Tensor]) -> nn.Sequential:
-    """rsl_rl's network of the cartpole: linear layers with ELU between them, whose output nothing bounds."""
+    """Isaac Lab's network of the cartpole: linear layers with ELU between them, whose output nothing bounds."""
     layers: list[nn.Module] = []
-    for tensor in weights.values():
-        if tensor.ndim == 2:
-            layers += [nn.Linear(tensor.shape[1], tensor.shape[0]), nn.ELU()]
-    network = nn.Sequential(*layers[:-1])
-    network.load_state_dict({name.removeprefix("mlp."): tensor for name, tensor in weights.items()})
-    return network
+    for name, weight in weights.items():
+        if name.endswith(".weight"):
+            layer = nn.Linear(weight.shape[1], weight.shape[0])
+            layer.weight.data, layer.bias.data = weight, weights[name.replace(".weight", ".bias")]
+            layers += [layer, nn.ELU()]
+    return nn.Sequential(*layers[:-1])
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import operator
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,15 @@ class Finished:
     started: float  # seconds since 1970
     seconds: float
     memory_mb: float  # most of the host's
+    gpu_memory_mb: float  # most of the GPU's, that of other processes too; 0 without a GPU
 
 
 def isaaclab(machine: Machine, library: str, *words: str) -> list[str]:
     """Isaac Lab's own command line to train, with its settings for the library but for ``words``."""
+    own_device = () if library == "skrl" else (f"agent.device={machine.device}",)  # the others' files say cuda:0
     return [
         *(sys.executable, "-c", ISAACLAB, "train", "--rl_library", library, "--task", "Isaac-Cartpole"),
-        *("--device", machine.device, *words, f"physics={machine.physics}"),
+        *("--device", machine.device, *own_device, *words, f"physics={machine.physics}"),
         f"env.scene.robot.spawn.usd_path={ROOT / 'assets/cartpole.usda'}",
         "env.scene.ground=null",
     ]
@@ -59,8 +61,11 @@ def stage(folder: Path, params: Mapping[str, Any]) -> list[str]:
     yaml = YAML()
     values = yaml.load((ROOT / "params.yaml").read_text())
     for path, value in params.items():
-        *sections, key = path.split(".")
-        functools.reduce(operator.getitem, sections, values)[key] = value
+        *sections, key = path.lstrip("+").split(".")
+        section = values
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = value
     with (folder / "params.yaml").open("w") as file:
         yaml.dump(values, file)
     for linked in ("assets", "dvc.yaml"):
@@ -89,13 +94,29 @@ def run(command: list[str], folder: Path) -> Finished:
     """
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     log, started = folder / "output.log", time.time()
-    with log.open("w") as file:
+    with log.open("w") as file, _gpu_memory() as gpu_memory:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}:\n{log.read_text()[-4000:]}")
-    return Finished(started, time.time() - started, usage.ru_maxrss / 1024)
+    return Finished(started, time.time() - started, usage.ru_maxrss / 1024, max(gpu_memory, default=0.0))
+
+
+@contextlib.contextmanager
+def _gpu_memory() -> Iterator[list[float]]:
+    """What is in use of the GPU's memory, twice a second, once the context is left [MB]."""
+    samples: list[float] = []
+    if not shutil.which("nvidia-smi"):
+        yield samples
+        return
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--loop-ms=500"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield samples
+        finally:
+            process.terminate()
+            samples += map(float, process.communicate()[0].split())
 
 
 def logged(folder: Path, tag: str) -> list[tuple[int, float, float]]:

@@ -1,4 +1,7 @@
-"""The simulation alone, with random actions: the limit of all trainers. A process; prints steps a second."""
+"""The simulation alone, with random actions: the limit of all trainers. A process; prints steps a second.
+
+The environments are at random steps of their episodes, as in a training, so that some are reset at every step.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ def main(frontend: str, physics: str, device: str, num_envs: str) -> None:
     cfg, _ = simulation.configure(params, num_envs=int(num_envs), seed=params.seed)
     with simulation.running(params, cfg, Path(os.devnull)) as env:
         env.reset()
+        env.scatter_ages()
         # Not one for all steps: the carts would soon be at the ends of their rails.
         actions = torch.rand(ACTIONS, env.num_envs, *(env.action_space.shape or ()), device=device) * 2 - 1
         for step in range(WARM_UP + STEPS):

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.processes import ROOT, Machine, isaaclab, logged, parse, run, stage
 from benchmarks.results import save
+from benchmarks.trainers import LOGS
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class Contender:
 
 def upstream(machine: Machine, library: str, *words: str) -> Contender:
     """Isaac Lab's trainer with its own settings but for ``words``."""
-    patterns = {"sb3": ("model*.zip", "time/fps"), "rsl_rl": ("model_*.pt", "Perf/total_fps")}
 
     def prepare(folder: Path, seed: int) -> list[str]:
-        return isaaclab(machine, library, f"--seed={seed}", f"agent.device={machine.device}", *words)
+        return isaaclab(machine, library, f"--seed={seed}", *words)
 
-    return Contender(", ".join([library, *words]), prepare, *patterns[library])
+    checkpoints = {"sb3": "model*.zip", "rsl_rl": "model_*.pt", "skrl": "agent_*.pt"}[library]
+    return Contender(", ".join([library, *words]), prepare, checkpoints, LOGS[library][0])
 
 
 def ours(machine: Machine, params: dict[str, Any]) -> Contender:
@@ -54,15 +55,16 @@ def ours(machine: Machine, params: dict[str, Any]) -> Contender:
 
 
 CPU, GPU = Machine("cpu", "physx"), Machine("cuda:0", "newton_mjwarp")
+# A checkpoint every 5 rollouts.
+RSL_RL = "rsl_rl", "agent.save_interval=5"
+SKRL = "skrl", "agent.agent.experiment.checkpoint_interval=80"
 CONTENDERS = {
-    CPU: [
-        upstream(CPU, "sb3"),
-        upstream(CPU, "rsl_rl", "agent.save_interval=5"),
-    ],
+    CPU: [upstream(CPU, "sb3"), upstream(CPU, *RSL_RL), upstream(CPU, *SKRL)],
     GPU: [
         upstream(GPU, "sb3"),
-        upstream(GPU, "rsl_rl", "agent.save_interval=5"),
-        upstream(GPU, "rsl_rl", "agent.save_interval=5", "--frontend=warp"),
+        upstream(GPU, *RSL_RL),
+        upstream(GPU, *RSL_RL, "--frontend=warp"),
+        upstream(GPU, *SKRL),
     ],
 }
 

@@ -6,12 +6,21 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.processes import Machine, isaaclab, logged, run, stage
 
 N_STEPS = 16  # of a rollout, everywhere
 SEED = 42
 WARM_UP = 6  # rollouts that do not count: kernels are compiled, memory is allocated, graphs are captured
+
+
+# What each of Isaac Lab's trainers writes for TensorBoard once a rollout, and what it counts there.
+LOGS: dict[str, tuple[str, Literal["timesteps", "steps", "rollouts"]]] = {
+    "sb3": ("time/fps", "timesteps"),
+    "rsl_rl": ("Perf/total_fps", "rollouts"),
+    "skrl": ("Loss / Value loss", "steps"),
+}
 
 
 @dataclass(frozen=True)
@@ -22,13 +31,13 @@ class Trainer:
         name: In the table.
         prepare: Makes a folder ready for so many environments and rollouts, and returns the command to run there.
         tag: What it writes for TensorBoard once a rollout.
-        counts_rollouts: Whether TensorBoard's steps are rollouts, not timesteps.
+        counts: What TensorBoard's steps are.
     """
 
     name: str
     prepare: Callable[[Path, Machine, int, int], list[str]]
     tag: str
-    counts_rollouts: bool = False
+    counts: Literal["timesteps", "steps", "rollouts"] = "timesteps"
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class Measurement:
     steps_per_second: float  # after the warm-up
     start_seconds: float  # from the start of the process to the end of the first rollout and its update
     memory_mb: float  # most of the host's
+    gpu_memory_mb: float
 
 
 def upstream(library: str, epochs: int, minibatches: int, *, frontend: str = "torch") -> Trainer:
@@ -55,14 +65,17 @@ def upstream(library: str, epochs: int, minibatches: int, *, frontend: str = "to
                 f"agent.algorithm.num_learning_epochs={epochs}",
                 f"agent.algorithm.num_mini_batches={minibatches}",
             ),
+            "skrl": (
+                f"agent.agent.learning_epochs={epochs}",
+                f"agent.agent.mini_batches={minibatches}",
+                f"agent.agent.experiment.write_interval={N_STEPS}",
+            ),
         }
         size = f"--num_envs={num_envs}", f"--max_iterations={rollouts}", f"--seed={SEED}", f"--frontend={frontend}"
-        return isaaclab(machine, library, *size, f"agent.device={machine.device}", *settings[library])
+        return isaaclab(machine, library, *size, *settings[library])
 
-    name = _name(library, frontend, epochs, minibatches)
-    if library == "sb3":
-        return Trainer(name, prepare, tag="time/fps")
-    return Trainer(name, prepare, tag="Perf/total_fps", counts_rollouts=True)
+    tag, counts = LOGS[library]
+    return Trainer(_name(library, frontend, epochs, minibatches), prepare, tag, counts)
 
 
 def ours(epochs: int, minibatches: int, *, frontend: str = "torch") -> Trainer:
@@ -102,9 +115,10 @@ def measure(trainer: Trainer, machine: Machine, num_envs: int, rollouts: int) ->
         process = run(trainer.prepare(folder, machine, num_envs, rollouts), folder)
         times = logged(folder, trainer.tag)
     (first, first_time, _), (last, last_time, _) = times[WARM_UP], times[-1]
-    scale = num_envs * N_STEPS if trainer.counts_rollouts else 1
+    scale = {"timesteps": 1, "steps": num_envs, "rollouts": num_envs * N_STEPS}[trainer.counts]
     return Measurement(
         steps_per_second=(last - first) * scale / (last_time - first_time),
         start_seconds=times[0][1] - process.started,
         memory_mb=process.memory_mb,
+        gpu_memory_mb=process.gpu_memory_mb,
     )
