@@ -77,14 +77,14 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="params of ours, as ppo.n_epochs=5")
     arguments = parser.parse_args()
     machine = GPU if arguments.gpu else CPU
-    contenders = [*CONTENDERS[machine], ours(machine, parse(arguments.overrides))]
+    contenders = [ours(machine, parse(arguments.overrides)), *CONTENDERS[machine]]
     runs: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
     for seed in arguments.seeds:
         for contender in contenders:
             runs[contender.name].append({"seed": seed} | train(contender, machine, seed))
             print(f"{contender.name}: {runs[contender.name][-1]}", flush=True)
-    rows = [summarize(name, of) for name, of in runs.items()]
-    save("solved-gpu" if arguments.gpu else "solved-cpu", machine, rows)
+            rows = [summarize(name, of) for name, of in runs.items()]
+            save("solved-gpu" if arguments.gpu else "solved-cpu", machine, rows)
 
 
 def train(contender: Contender, machine: Machine, seed: int) -> dict[str, Any]:
