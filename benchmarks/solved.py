@@ -83,7 +83,7 @@ def main() -> None:
         for contender in contenders:
             runs[contender.name].append({"seed": seed} | train(contender, machine, seed))
             print(f"{contender.name}: {runs[contender.name][-1]}", flush=True)
-            rows = [summarize(name, of) for name, of in runs.items()]
+            rows = [summarize(name, of) for name, of in runs.items() if of]
             save("solved-gpu" if arguments.gpu else "solved-cpu", machine, rows)
 
 
