@@ -51,7 +51,8 @@ def ours(machine: Machine, params: dict[str, Any]) -> Contender:
     def prepare(folder: Path, seed: int) -> list[str]:
         return stage(folder, {"sim.device": machine.device, **params, "seed": seed})
 
-    return Contender("ours", prepare, "models/**/policy.safetensors", "time/fps")
+    name = ", ".join(["ours", *(f"{path}={value}" for path, value in params.items())])
+    return Contender(name, prepare, "models/**/policy.safetensors", "time/fps")
 
 
 CPU, GPU = Machine("cpu", "physx"), Machine("cuda:0", "newton_mjwarp")
