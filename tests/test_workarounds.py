@@ -1,4 +1,4 @@
-"""The workarounds do their work, and are still needed."""
+"""What keeps torch's compiler away does so, and is still needed; the other workarounds run in every test of PhysX."""
 
 from __future__ import annotations
 
