@@ -63,7 +63,8 @@ def test_learns_what_stock_sb3_learns(settings, device):
     for name, weights in stock.policy.state_dict().items():
         torch.testing.assert_close(ours.policy.state_dict()[name], weights, rtol=1e-4, atol=1e-5)
     for theirs, own in ((stock_env.obs_rms, env.obs_rms), (stock_env.ret_rms, env.ret_rms)):
-        np.testing.assert_allclose(own.mean.cpu(), theirs.mean, rtol=1e-4, atol=1e-6)
+        # On a GPU the networks round otherwise in a batch than step by step, and a mean may be near zero.
+        np.testing.assert_allclose(own.mean.cpu(), theirs.mean, rtol=1e-4, atol=1e-7 if device == "cpu" else 1e-6)
         np.testing.assert_allclose(own.var.cpu(), theirs.var, rtol=1e-4)
         assert own.count == theirs.count
     assert [row.keys() for row in rows] == [row.keys() for row in stock_rows]
