@@ -22,6 +22,8 @@ class Graphed:
         self.function = function
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: tuple[torch.Tensor, ...] = ()
+        self._result: Any = None
         # A capture needs a stream of its own, and autograd wants to have seen the warm-up on the same one.
         self._stream = torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None
 
@@ -63,16 +65,15 @@ class Beside:
 
     def __init__(self, device: torch.device | str) -> None:
         self._stream = torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None
+        self._context = torch.cuda.stream(self._stream)  # of None, it does nothing
 
     def __enter__(self) -> None:
         if self._stream:
             self._stream.wait_stream(torch.cuda.current_stream())
-            self._context = torch.cuda.stream(self._stream)
-            self._context.__enter__()
+        self._context.__enter__()
 
     def __exit__(self, *error: object) -> None:
-        if self._stream:
-            self._context.__exit__(*error)
+        self._context.__exit__(*error)
 
     def join(self) -> None:
         """Let what follows wait for what was done beside it."""

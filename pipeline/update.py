@@ -20,6 +20,24 @@ LOGGED = ("entropy", "gain", "value_loss", "approx_kl", "clip_fraction")
 KL = LOGGED.index("approx_kl")
 
 
+class Slopes(torch.autograd.Function):
+    """Stands for a loss of which the slopes alone are known, by as many tensors as there are slopes.
+
+    ``torch.autograd.backward`` takes slopes too, but imports torch's symbolic shapes for them, which takes 0.3 s.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, slopes: tuple[torch.Tensor, ...], *tensors: torch.Tensor) -> torch.Tensor:
+        """Nothing, to begin the way back from."""
+        ctx.save_for_backward(*slopes)
+        return slopes[0].new_empty(())
+
+    @staticmethod
+    def backward(ctx: Any, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+        """The slopes, whatever is asked for."""
+        return None, *ctx.saved_tensors
+
+
 class Update:
     """``PPO.train`` of SB3 2.9, less its conversations between the host and the GPU.
 
@@ -93,17 +111,20 @@ class Update:
             values, log_prob, entropy = self._evaluate(batch)
             log_ratio = log_prob.detach() - batch.old_log_prob
             ratio = torch.exp(log_ratio)
-            seen.append((values.detach(), log_ratio, (-log_prob if entropy is None else entropy).detach().mean()))
-            if self._went_too_far(ratio, log_ratio):
+            divergence = torch.mean((ratio - 1) - log_ratio)
+            mean_entropy = (-log_prob if entropy is None else entropy).detach().mean()
+            seen.append((values.detach(), ratio, mean_entropy, divergence))
+            if self._went_too_far(divergence):
                 break
-            slopes = self._slopes(values, log_prob, entropy, ratio, batch)
             for weights in self.parameters:
                 weights.grad = None
-            torch.autograd.backward(list(slopes), list(slopes.values()))
+            tensors, slopes = zip(*self._slopes(values, log_prob, entropy, ratio, batch), strict=True)
+            loss: Any = Slopes.apply(slopes, *tensors)
+            loss.backward()
             self._take_step()
         samples = RolloutBufferSamples._make(field[: len(seen)] for field in samples)
-        values, log_ratio, entropy = map(torch.stack, zip(*seen, strict=True))
-        return self._records(values, log_ratio, entropy, samples)
+        values, ratio, entropy, divergence = map(torch.stack, zip(*seen, strict=True))
+        return self._records(values, ratio, entropy, divergence, samples)
 
     def _evaluate(self, batch: RolloutBufferSamples) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Values and log-probabilities ``[batch_size]`` and the entropy, as ``policy.evaluate_actions``."""
@@ -112,11 +133,11 @@ class Update:
         values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions)
         return values.flatten(), log_prob, entropy
 
-    def _went_too_far(self, ratio: torch.Tensor, log_ratio: torch.Tensor) -> bool:
+    def _went_too_far(self, divergence: torch.Tensor) -> bool:
         """Whether no more steps are to be taken, as far as the host can know; a graph goes on without effect."""
         if not self.may_stop:
             return False
-        self.stopped.logical_or_(torch.mean((ratio - 1) - log_ratio) > self.farthest)
+        self.stopped.logical_or_(divergence > self.farthest)
         return not self.stopped.is_cuda and bool(self.stopped)
 
     @torch.no_grad()
@@ -127,7 +148,7 @@ class Update:
         entropy: torch.Tensor | None,
         ratio: torch.Tensor,
         batch: RolloutBufferSamples,
-    ) -> dict[torch.Tensor, torch.Tensor]:
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The slopes of PPO's loss (https://arxiv.org/abs/1707.06347) by what the policy says.
 
         For autograd, the loss would be most of the operations, each on so little that launching it is what it costs.
@@ -138,18 +159,22 @@ class Update:
             entropy: Of the distribution of actions, of any shape; None if it has no closed form.
             ratio: Of the probabilities now and in the rollout.
             batch: The samples.
+
+        Returns:
+            Each tensor that has a part in the loss, with the slope of the loss by it.
         """
         model, size = self.model, len(values)
         gain, clipped_gain = self._gains(ratio, batch)
         error, counts = self._value_error(values, batch)
-        slopes = {
-            log_prob: torch.where(gain <= clipped_gain, gain, 0.0) / -size,
-            values: (error if counts is None else error * counts) * (2.0 * model.vf_coef / size),
-        }
+        slope = torch.where(gain <= clipped_gain, gain, 0.0) / -size
         if model.ent_coef and entropy is None:
-            slopes[log_prob] += model.ent_coef / size
-        elif model.ent_coef and entropy is not None:
-            slopes[entropy] = torch.full_like(entropy, -model.ent_coef / entropy.numel())
+            slope += model.ent_coef / size  # as SB3 estimates the entropy: by -log_prob
+        slopes = [
+            (log_prob, slope),
+            (values, (error if counts is None else error * counts) * (2.0 * model.vf_coef / size)),
+        ]
+        if model.ent_coef and entropy is not None:
+            slopes.append((entropy, torch.full_like(entropy, -model.ent_coef / entropy.numel())))
         return slopes
 
     def _gains(self, ratio: torch.Tensor, samples: RolloutBufferSamples) -> tuple[torch.Tensor, torch.Tensor]:
@@ -171,18 +196,20 @@ class Update:
         with torch.no_grad():
             norm = torch.nn.utils.get_total_norm([weights.grad for weights in self.parameters])
             self.optimizer.grad_scale = torch.clamp((norm + 1e-6) / self.model.max_grad_norm, min=1.0)
-            inspect.unwrap(type(self.optimizer).step)(self.optimizer)  # less what is for profilers and compilers
+            # A fused optimizer divides by it. Less what wraps the step: hooks for profilers and compilers, its no_grad.
+            inspect.unwrap(type(self.optimizer).step)(self.optimizer)
 
     def _records(
-        self, values: torch.Tensor, log_ratio: torch.Tensor, entropy: torch.Tensor, samples: RolloutBufferSamples
+        self,
+        values: torch.Tensor,
+        ratio: torch.Tensor,
+        entropy: torch.Tensor,
+        divergence: torch.Tensor,
+        samples: RolloutBufferSamples,
     ) -> torch.Tensor:
         """What is logged ``[mini-batches, len(LOGGED)]``, of all mini-batches at once."""
-        ratio = torch.exp(log_ratio)
         error, _ = self._value_error(values, samples)
-        terms = (
-            torch.min(*self._gains(ratio, samples)),
-            error**2,
-            (ratio - 1) - log_ratio,
-            (torch.abs(ratio - 1) > self.clip_range).float(),
-        )
-        return torch.column_stack([entropy, *(term.mean(dim=1) for term in terms)])
+        gain = torch.min(*self._gains(ratio, samples))
+        clipped = (torch.abs(ratio - 1) > self.clip_range).float()
+        means = (gain.mean(dim=1), (error**2).mean(dim=1), divergence, clipped.mean(dim=1))
+        return torch.column_stack([entropy, *means])

@@ -49,7 +49,7 @@ def _same_order(monkeypatch, device):
         {"clip_range_vf": 0.2, "normalize_advantage": False, "ent_coef": 0.01},
         {"target_kl": 0.001},
         {"use_sde": True, "sde_sample_freq": 4},
-        {"use_sde": True, "policy_kwargs": {"squash_output": True}},
+        {"use_sde": True, "policy_kwargs": {"squash_output": True}, "ent_coef": 0.01},
     ],
     ids=["defaults", "value clipping", "early stop", "gSDE", "squashed"],
 )

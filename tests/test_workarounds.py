@@ -1,4 +1,4 @@
-"""What keeps torch's compiler away does so, and is still needed; the other workarounds run in every test of PhysX."""
+"""What keeps parts of torch away that take a second to import; the other workarounds run in every test of PhysX."""
 
 from __future__ import annotations
 
@@ -28,3 +28,20 @@ def test_an_optimizer_imports_torchs_compiler_unless_it_is_kept_away(away):
         [sys.executable, "-c", OPTIMIZE.format(away=away)], capture_output=True, text=True, check=True
     ).stdout
     assert output.strip() == str(not away)
+
+
+LEARN = """
+import sys
+from pipeline.workarounds import keep_torchs_compiler_away
+from pipeline.normalize import TensorNormalize
+from pipeline.ppo import TensorPPO
+from tests.toy import TensorToy
+keep_torchs_compiler_away()
+TensorPPO("MlpPolicy", TensorNormalize(TensorToy()), n_steps=4, batch_size=16).learn(16)
+print([name for name in ("torch._dynamo", "torch.fx.experimental.symbolic_shapes", "sympy") if name in sys.modules])
+"""
+
+
+def test_learning_imports_neither_torchs_compiler_nor_its_symbolic_shapes():
+    output = subprocess.run([sys.executable, "-c", LEARN], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"
