@@ -12,7 +12,12 @@ from pipeline.params import load_params
 def main() -> None:
     """Exit with 1 and a sentence if something is wrong with params.yaml on this machine."""
     try:
-        check_all(load_params())
+        params = load_params()
+        check_all(params)
+        if params.env:  # what fields there are, Isaac Lab alone knows, and takes three seconds to import
+            from pipeline import simulation
+
+            simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
     except UserError as error:
         sys.exit(f"check: {error}")
 
