@@ -22,6 +22,7 @@ help:
 
 ## Train, evaluate and render whatever is not up to date, and sum it up
 repro: setup
+	@python -m tools.mend
 	dvc repro $(ARGS)
 	python -m tools.summary
 
@@ -34,6 +35,7 @@ GPU = sim.physics=newton_mjwarp sim.frontend=warp sim.device=cuda sim.determinis
 
 ## The same at the size that a GPU likes, as an experiment: solved in seconds
 repro-gpu: setup
+	@python -m tools.mend
 	dvc exp run $(GPU:%=-S %) $(ARGS)
 	python -m tools.summary
 
@@ -45,7 +47,7 @@ experiments: setup
 verify: setup
 	python -m tools.verify $(REV)
 
-## Tell what a revision's results were made by: machine, packages, times (REV=<commit or experiment>)
+## Tell what the results here, or a revision's, were made by: machine, packages, times (REV=<commit or experiment>)
 provenance: setup
 	python -m tools.provenance $(REV)
 

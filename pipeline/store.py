@@ -1,7 +1,8 @@
-"""The checkpoints of a training until it has succeeded, where neither DVC nor Git touches them: ``.resume/``."""
+"""The checkpoints of a training until DVC has recorded it, where neither DVC nor Git touches them: ``.resume/``."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -14,6 +15,9 @@ from filelock import FileLock, Timeout
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
 
+FOLDER = ".resume"
+LOCK_FILE = Path("dvc.lock")
+FINISHED = "finished"  # holds the digest under which DVC will record the policy that the training ended with
 SUMS = "SHA256SUMS"  # `sha256sum -c` reads it; written last, so that what lacks it is half-written
 WHOLE = 2  # the newest checkpoints of an experiment, which a training can go on from
 EXPERIMENTS = 32  # that were stopped and not taken up again; older ones are deleted
@@ -21,17 +25,17 @@ PATIENCE = 30.0  # seconds for a run of the same experiment that is just ending
 
 
 class Store:
-    """The checkpoints of one experiment, as ``<root>/<digest of its identity>/<timesteps>/``.
+    """The checkpoints of one experiment, as ``.resume/<digest of its identity>/<timesteps>/``.
 
     Args:
-        root: The folder of all experiments.
+        repository: The folder that holds ``.resume/``.
         identity: Everything that decides the bits of the training, as plain values.
         policy: Names of the files that every checkpoint keeps, when newer ones have taken its place.
     """
 
-    def __init__(self, root: Path, identity: Mapping[str, Any], policy: Iterable[str]) -> None:
-        self.root = root
-        self.folder = root / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    def __init__(self, repository: Path, identity: Mapping[str, Any], policy: Iterable[str]) -> None:
+        self.root = repository / FOLDER
+        self.folder = self.root / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.policy = tuple(policy)
         self._lock = FileLock(self.folder.with_suffix(".lock"), timeout=PATIENCE)
 
@@ -50,11 +54,13 @@ class Store:
             ) from None
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Let others in; after a success the checkpoints have served."""
-        if kind is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+    def __exit__(self, *_: object) -> None:
+        """Let others in."""
         self._lock.release()
+
+    def finish(self, policy: Path) -> None:
+        """Note that the training has ended with the weights in ``policy``, for :func:`forget_recorded`."""
+        write_atomically(self.folder / FINISHED, hashlib.md5(policy.read_bytes()).hexdigest().encode())
 
     def save(self, timesteps: int, files: Mapping[str, bytes]) -> None:
         """Write a checkpoint; of those before the one before it, only the policy stays."""
@@ -116,9 +122,22 @@ class Store:
     def _forget_abandoned(self) -> None:
         others = [path for path in self.root.iterdir() if path.is_dir() and path != self.folder]
         for folder in sorted(others, key=lambda path: path.stat().st_mtime)[:-EXPERIMENTS]:
-            lock = FileLock(folder.with_suffix(".lock"), blocking=False)
-            try:
-                with lock:
-                    shutil.rmtree(folder, ignore_errors=True)
-            except Timeout:
-                continue  # it is running
+            _delete(folder)
+
+
+def forget_recorded(repository: Path) -> None:
+    """Delete the checkpoints of the trainings whose policy stands in the workspace's dvc.lock: they have served.
+
+    Not when the training ends: DVC could be killed before it has recorded it. And before a training starts, lest one
+    that is asked for again (``--force``) goes on from the checkpoints of the one before.
+    """
+    recorded = LOCK_FILE.read_text() if LOCK_FILE.exists() else ""
+    for finished in (repository / FOLDER).glob(f"*/{FINISHED}"):
+        if finished.read_text() in recorded:
+            _delete(finished.parent)
+
+
+def _delete(folder: Path) -> None:
+    """Delete an experiment's checkpoints, unless it is running."""
+    with contextlib.suppress(Timeout), FileLock(folder.with_suffix(".lock"), blocking=False):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,9 @@ def evaluate(params: Params, run: Run) -> None:
     from pipeline.evaluation import play_episodes, summarize
     from pipeline.metrics import write_metrics, write_rows
     from pipeline.policy import Policy
+    from pipeline.store import forget_recorded
 
+    forget_recorded(run.root)
     policy = Policy.load(MODELS)
     settings = params.evaluate
     cfg, _ = simulation.configure(params, num_envs=min(settings.num_envs, settings.episodes), seed=settings.seed)

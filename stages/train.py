@@ -11,9 +11,9 @@ def train(params: Params, run: Run) -> None:
     """Train as ``params`` say; write ``models/``, ``metrics/train.json`` and ``metrics/learning_curve.csv``."""
     from pipeline import agent, camera, simulation
     from pipeline.clips import film_training
-    from pipeline.policy import FILES
+    from pipeline.policy import FILES, WEIGHTS_FILE
     from pipeline.resume import load_policy
-    from pipeline.store import Store
+    from pipeline.store import Store, forget_recorded
     from pipeline.training import learn, write_configurations, write_results
     from pipeline.workarounds import keep_torchs_compiler_away
 
@@ -28,7 +28,8 @@ def train(params: Params, run: Run) -> None:
     if params.train.video.interval:
         film_training(cfg, params.render.camera)
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
-    store = run.hold(Store(run.root / ".resume", run.identity, FILES))
+    forget_recorded(run.root)
+    store = run.hold(Store(run.root, run.identity, FILES))
     with simulation.running(params, cfg, run.folder / "simulator.log") as env:
         normalized = agent.normalized(env, params, settings["gamma"])
         model = agent.build_ppo(settings, normalized, seed=params.seed, device=cfg.sim.device)
@@ -38,6 +39,7 @@ def train(params: Params, run: Run) -> None:
         curve = learn(model, env, params, settings, run, MODELS / "checkpoints", store)
     run.end_phase("learn")
     policy = write_results(MODELS, METRICS, model, params, settings, curve)
+    store.finish(MODELS / WEIGHTS_FILE)
     run.note(policy_sha256=policy.sha256)
 
 

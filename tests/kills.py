@@ -56,6 +56,11 @@ def has_checkpoints(project: Project, number: int) -> bool:
     return len(checkpoints(project)) >= number
 
 
+def has_ended(project: Project) -> bool:
+    """Whether a training has ended, whether or not DVC has recorded it by now."""
+    return any(project.folder.glob(".resume/*/finished"))
+
+
 def went_on_from(project: Project, experiment: str = "workspace") -> int:
     """The timesteps that the newest training of ``experiment`` went on from."""
     newest = max(project.folder.glob(f"logs/*_{experiment}_train/run.json"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,10 @@ def test_an_experiment_runs_just_the_stages_that_it_concerns(project, overrides,
     [
         ("+trian.num_envs=64", "check: params.yaml: trian is not a parameter; did you mean train?"),
         ("train.num_envs=0", "check: params.yaml: train.num_envs: input should be greater than 0"),
+        (
+            "+env.rewards.pole_pos.wieght=-2.0",
+            "check: env.rewards.pole_pos.wieght: the task's configuration",
+        ),
     ],
 )
 def test_an_experiment_with_bad_params_loses_nothing(project, override, sentence):
@@ -94,6 +100,27 @@ def test_an_experiment_with_bad_params_loses_nothing(project, override, sentence
         assert (project.folder / "models" / "policy.safetensors").exists()
     finally:
         project.run("git", "checkout", "--quiet", "--", ".")
+
+
+def test_a_half_written_dvc_lock_is_mended_and_nothing_runs_again(project, tmp_path):
+    clone = Project(shutil.copytree(project.folder, tmp_path / "clone"))
+    clone.edit_params({"evaluate": {"episodes": 10}})
+    assert ran(clone.run("dvc", "repro").stdout) == {"evaluate"}
+    lock = clone.folder / "dvc.lock"
+    content = lock.read_text()
+    lock.write_text("")  # what DVC leaves when it is killed there: it has opened the file, and not yet written
+    assert "validation failed" in clone.run("dvc", "repro", check=False).stderr
+    assert "it is as in Git again" in clone.run(sys.executable, "-m", "tools.mend").stdout
+    assert ran(clone.run("dvc", "repro").stdout) == set()
+    assert lock.read_text() == content
+    assert not clone.run(sys.executable, "-m", "tools.mend").stdout
+
+
+def test_results_that_were_made_before_come_from_the_run_cache(project, tmp_path):
+    clone = Project(shutil.copytree(project.folder, tmp_path / "clone"))
+    (clone.folder / "dvc.lock").unlink()
+    assert ran(clone.run("dvc", "repro").stdout) == set()
+    assert not clone.run("git", "status", "--porcelain").stdout
 
 
 def test_a_queued_experiment_runs_and_is_shown(project):

@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import Project, copy_project, wait_until
-from tests.kills import LONG, checkpoints, has_checkpoints, stop_at_random, stop_when, went_on_from
+from tests.kills import LONG, checkpoints, has_checkpoints, has_ended, stop_at_random, stop_when, went_on_from
 
 pytestmark = pytest.mark.sim
 
@@ -54,7 +54,21 @@ def test_repro_stopped_at_random_in_every_stage_ends_as_if_never_stopped(stopped
         stop_at_random(stopped, stage, chance)
     stopped.run("dvc", "repro")
     assert stages((stopped.folder / "dvc.lock").read_text()) == never_stopped
-    assert not checkpoints(stopped), "what has succeeded needs no checkpoints"
+    assert not checkpoints(stopped), "what DVC has recorded needs no checkpoints"
+
+
+def test_a_training_that_ended_and_was_not_recorded_goes_on_from_its_last_checkpoint(stopped: Project, never_stopped):
+    stop_when(stopped, lambda: has_ended(stopped), "SIGKILL to both", "dvc", "repro", "train")
+    recorded = (stopped.folder / "dvc.lock").exists() and "train" in (stopped.folder / "dvc.lock").read_text()
+    stopped.run("dvc", "repro", "train")
+    assert recorded or went_on_from(stopped) == 10240
+    assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]
+
+
+def test_a_training_that_is_asked_for_again_begins_at_the_beginning(stopped: Project, never_stopped):
+    for _ in range(2):
+        stopped.run("dvc", "repro", "--force", "train")
+        assert went_on_from(stopped) == 0
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(stopped: Project, never_stopped):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from pipeline import store as module
 from pipeline.errors import UserError
-from pipeline.store import SUMS, Store
+from pipeline.store import SUMS, Store, forget_recorded
 
 pytestmark = pytest.mark.unit
 
@@ -65,12 +66,19 @@ def test_another_experiment_has_no_part_in_it(filled, tmp_path):
     assert filled.usable() == [512, 1024, 2048]
 
 
-def test_what_has_succeeded_needs_no_checkpoints_and_what_was_stopped_does(tmp_path):
+def test_checkpoints_stay_until_dvc_has_recorded_the_policy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    policy = tmp_path / "policy.safetensors"
+    policy.write_bytes(b"weights")
     stop(tmp_path, seed=1)
-    assert open_store(tmp_path).usable() == [512]
-    with open_store(tmp_path):
-        pass
-    assert open_store(tmp_path).usable() == []
+    with open_store(tmp_path) as store:
+        store.finish(policy)
+    lock = tmp_path / "dvc.lock"
+    for recorded, left in ((None, [512]), ("md5: another's", [512]), (hashlib.md5(b"weights").hexdigest(), [])):
+        if recorded:
+            lock.write_text(recorded)
+        forget_recorded(tmp_path)
+        assert open_store(tmp_path).usable() == left
 
 
 def test_a_second_run_of_one_experiment_is_refused(filled, tmp_path, monkeypatch):
