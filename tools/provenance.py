@@ -1,4 +1,4 @@
-"""Print what the results of a revision were made by: machine, packages, threads, times."""
+"""Print what the results here, or those of a revision, were made by: machine, packages, threads, times."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 
 import yaml
 
+from pipeline.files import read_json
 from pipeline.provenance import PROVENANCE
 from pipeline.stage import METRICS
 from tools.revisions import file_at
@@ -15,14 +16,17 @@ from tools.revisions import file_at
 def main() -> None:
     """Print a section a stage, as YAML."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("revision", nargs="?", default="HEAD", help="commit, tag, branch or experiment")
+    parser.add_argument("revision", nargs="?", help="commit, tag, branch or experiment; without, what is here")
     revision = parser.parse_args().revision
-    stages = json.loads(file_at(revision, str(PROVENANCE)))
+    stages, metrics = (
+        json.loads(file_at(revision, str(path))) if revision else read_json(path)
+        for path in (PROVENANCE, METRICS / "train.json")
+    )
     print(yaml.safe_dump(stages, sort_keys=False, width=120), end="")
-    made = json.loads(file_at(revision, f"{METRICS}/train.json"))["policy_sha256"]
+    made = metrics.get("policy_sha256")
     for stage, record in stages.items():
         if record.get("policy_sha256") != made:
-            print(f"# {stage}: this is another run's record; DVC has taken this revision's results from its cache")
+            print(f"# {stage}: this is another run's record; DVC has taken these results from its cache")
 
 
 if __name__ == "__main__":
