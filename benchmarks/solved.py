@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -115,9 +116,10 @@ def judge(machine: Machine, checkpoints: list[Path]) -> list[dict[str, Any]]:
 
 
 def summarize(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The median time of the seeds that solved the task, and every run."""
-    times = [run["solved_seconds"] for run in runs if run["solved_seconds"]]
-    return {"trainer": name, "solved_seconds": statistics.median(times) if times else None, "runs": runs}
+    """The median time of all seeds, None if that is one that was not solved; and every run."""
+    times = [of_seed["solved_seconds"] or math.inf for of_seed in runs]
+    median = statistics.median_high(times)
+    return {"trainer": name, "solved_seconds": median if median < math.inf else None, "runs": runs}
 
 
 if __name__ == "__main__":

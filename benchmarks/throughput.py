@@ -67,18 +67,22 @@ def main() -> None:
     comparison = COMPARISONS[arguments.comparison]
     rows: list[dict[str, Any]] = []
     for num_envs in arguments.num_envs:
-        rows += [_simulation(comparison.machine, frontend, num_envs) for frontend in comparison.frontends]
+        for frontend in comparison.frontends:
+            rows.append(_simulation(comparison.machine, frontend, num_envs, arguments.repeats))
         rows += _compare(comparison, num_envs, arguments.rollouts, arguments.repeats)
         name = f"throughput-{arguments.comparison}"
         save(name, comparison.machine, rows)
         plot_throughput(rows, RESULTS / f"{name}.png")
 
 
-def _simulation(machine: Machine, frontend: str, num_envs: int) -> dict[str, Any]:
+def _simulation(machine: Machine, frontend: str, num_envs: int, repeats: int) -> dict[str, Any]:
     """The limit: the environments without a trainer."""
     command = [sys.executable, "-m", "benchmarks.simulation", frontend, machine.physics, machine.device, str(num_envs)]
-    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return _row(f"simulation alone, {frontend}", num_envs, {"steps_per_second": float(output.splitlines()[-1])})
+    speeds = []
+    for _ in range(repeats):
+        output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        speeds.append(float(output.splitlines()[-1]))
+    return _row(f"simulation alone, {frontend}", num_envs, {"steps_per_second": statistics.median(speeds)})
 
 
 def _compare(comparison: Comparison, num_envs: int, rollouts: int, repeats: int) -> list[dict[str, Any]]:

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import copy_project
+from benchmarks.processes import parse
+from tests.conftest import ROOT, copy_project
 from tests.kills import LONG, has_checkpoints, stop_when, went_on_from
 from tests.test_ppo import NEEDS_GPU
 
 pytestmark = [pytest.mark.sim, *NEEDS_GPU]
 
-MANY_AT_ONCE = "Newton, Warp front end, 4,096 environments, not asked to be deterministic"
-BACKENDS: dict[str, dict[str, Any]] = {
-    "PhysX": {"physics": "physx"},
-    "Newton": {"physics": "newton_mjwarp"},
-    "Newton, Warp front end": {"physics": "newton_mjwarp", "frontend": "warp"},
-    MANY_AT_ONCE: {"physics": "newton_mjwarp", "frontend": "warp", "deterministic": False},
-}
-MANY = {
-    "num_envs": 4096,
-    "total_timesteps": 6 * 65536,
-    "checkpoint_every": 65536,
-    "log_interval": 65536,
-    "keep_all_info": False,  # sums over the environments, in an order that only the deterministic request settles
+
+def of_make_repro_gpu() -> dict[str, dict[str, Any]]:
+    """What `make repro-gpu` sets, by sections, but for a shorter training."""
+    assigned = re.search(r"^GPU = ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert assigned
+    sections: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for path, value in parse(assigned[1].replace("\\\n", " ").split()).items():
+        section, _, key = path.lstrip("+").partition(".")
+        sections[section][key] = value
+    rollout = 16 * sections["train"]["num_envs"]
+    sections["train"] |= {"total_timesteps": 6 * rollout, "checkpoint_every": rollout}
+    return sections
+
+
+BACKENDS: dict[str, dict[str, dict[str, Any]]] = {
+    "PhysX": {**LONG, "sim": {"device": "cuda", "physics": "physx"}},
+    "Newton": {**LONG, "sim": {"device": "cuda", "physics": "newton_mjwarp"}},
+    "Newton, Warp front end": {**LONG, "sim": {"device": "cuda", "physics": "newton_mjwarp", "frontend": "warp"}},
+    "make repro-gpu": of_make_repro_gpu(),
 }
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_stopped_pipeline_ends_with_the_dvc_lock_of_another(tmp_path: Path, backend: str):
-    changes = {**LONG, "sim": {"device": "cuda", **BACKENDS[backend]}}
-    if backend == MANY_AT_ONCE:
-        no_contacts = {"sim.physics.solver_cfg.disable_contacts": True}
-        changes |= {"train": MANY, "ppo": {"batch_size": 16384}, "env": no_contacts}
+    changes = BACKENDS[backend]
     whole, stopped = (copy_project(tmp_path / name / "clone", changes) for name in ("whole", "stopped"))
     whole.run("dvc", "repro")
     stop_when(stopped, lambda: has_checkpoints(stopped, 2), "SIGKILL to both", "dvc", "repro")
