@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.inputs import Inputs
 from pipeline.params import Params, Sim, load_params
 from pipeline.provenance import Run
+from pipeline.workarounds import import_filelock_without_its_audit_hook
 
 MODELS = Path("models")
 METRICS = Path("metrics")
@@ -61,9 +62,10 @@ def _end_with_parent() -> None:
 
 
 def prepare_process(sim: Sim) -> None:
-    """Set what the numerical libraries read when they are imported: thread counts, deterministic cuBLAS."""
+    """Set what the libraries read when they are imported (threads, deterministic cuBLAS), and let them start fast."""
     gc.disable()  # until the simulator has started: among the million objects that it is made of there is no garbage
     gc.set_threshold(50_000, 20, 100)  # nor is there much later
+    import_filelock_without_its_audit_hook()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(sim.threads)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")

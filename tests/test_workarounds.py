@@ -1,4 +1,4 @@
-"""What keeps parts of torch away that take a second to import; the other workarounds run in every test of PhysX."""
+"""What spares a start what takes long and serves nothing; the other workarounds run in every test of PhysX."""
 
 from __future__ import annotations
 
@@ -45,3 +45,21 @@ print([name for name in ("torch._dynamo", "torch.fx.experimental.symbolic_shapes
 def test_learning_imports_neither_torchs_compiler_nor_its_symbolic_shapes():
     output = subprocess.run([sys.executable, "-c", LEARN], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
+
+
+HOOKS = """
+import sys
+from pipeline.workarounds import import_filelock_without_its_audit_hook
+hooks = []
+sys.addaudithook = hooks.append
+if {without}:
+    import_filelock_without_its_audit_hook()
+import filelock
+print(len(hooks))
+"""
+
+
+@pytest.mark.parametrize(("without", "hooks"), [(True, "0"), (False, "1")])
+def test_filelock_adds_its_audit_hook_unless_it_is_told_not_to(without, hooks):
+    command = [sys.executable, "-c", HOOKS.format(without=without)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == hooks
