@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import os
@@ -49,7 +50,7 @@ def run_stage(stage: Stage) -> None:
     except KeyboardInterrupt:
         print(
             f"{name}: stopped; DVC records nothing of this run "
-            "(`git checkout . && dvc checkout --force` brings back the committed results)",
+            "(`git checkout HEAD . && dvc checkout --force` brings back the committed results)",
             file=sys.stderr,
         )
         sys.exit(130)
@@ -65,6 +66,7 @@ def prepare_process(sim: Sim) -> None:
     """Set what the libraries read when they are imported (threads, deterministic cuBLAS), and let them start fast."""
     gc.disable()  # until the simulator has started: among the million objects that it is made of there is no garbage
     gc.set_threshold(50_000, 20, 100)  # nor is there much later
+    atexit.register(gc.freeze)  # nor at the end, where Python would look for it for a second
     import_filelock_without_its_audit_hook()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(sim.threads)

@@ -89,6 +89,9 @@ def test_an_experiment_runs_just_the_stages_that_it_concerns(project, overrides,
             "+env.rewards.pole_pos.wieght=-2.0",
             "check: env.rewards.pole_pos.wieght: the task's configuration",
         ),
+        ("ppo.policy_kwargs.activation_fn=nn.Banana", "check: ppo.policy_kwargs: SB3 cannot build a policy"),
+        ("train.init_from=nowhere", "check: train.init_from: "),
+        ("render.fps=7", "check: render.fps"),
     ],
 )
 def test_an_experiment_with_bad_params_loses_nothing(project, override, sentence):

@@ -104,6 +104,8 @@ def test_a_full_disk_is_one_sentence_and_the_training_goes_on_when_there_is_room
 def test_an_experiment_that_was_killed_goes_on(stopped: Project, never_stopped):
     command = ("dvc", "exp", "run", "--name", "killed", "-S", "render.fps=30", "train")
     stop_when(stopped, lambda: has_checkpoints(stopped, 2), "SIGKILL to dvc", *command)
+    stopped.run("git", "checkout", "HEAD", ".")  # DVC, killed there, has left the experiment's params staged
+    assert not stopped.run("git", "diff", "HEAD", "--name-only").stdout
     stopped.run(*command[:3], *command[5:])
     assert max(went_on_from(stopped, path.name.split("_")[2]) for path in stopped.folder.glob("logs/*_train")) >= 4096
     assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]

@@ -12,6 +12,7 @@ from dvc.repo import Repo
 from pipeline import checks
 from pipeline.errors import UserError
 from pipeline.params import Params, load_params
+from stages.check import check_settings
 
 FREE_GIGABYTES = 2
 
@@ -43,12 +44,7 @@ def _task(params: Params) -> str:
 
 
 def _settings(params: Params) -> str:
-    # Imported here, since a missing package is what the check before this one reports.
-    from pipeline import agent, camera, simulation
-
-    cfg, registered = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
-    agent.resolve_settings(params, registered)
-    camera.check(cfg, params.render)
+    check_settings(params)
     return f"{len(params.env)} overrides of the task's configuration"
 
 

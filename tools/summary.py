@@ -23,7 +23,8 @@ def main() -> None:
     )
     if "success_rate" in metrics:
         print(f"success rate  {metrics['success_rate']:.1%}")
-    print(f"seconds       {', '.join(f'{stage} {seconds:.0f}' for stage, seconds in made_here.items())}")
+    if made_here:
+        print(f"seconds       {', '.join(f'{stage} {seconds:.0f}' for stage, seconds in made_here.items())}")
     print(f"video         {VIDEOS}/cartpole.mp4")
     print(f"policy        {MODELS}/policy.safetensors, policy.json; {MODELS}/model.zip for SB3; {MODELS}/policy.onnx")
     print("more          dvc metrics show; dvc plots show; make tensorboard")
