@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,50 +60,41 @@ COMPARISONS = {
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure what the command line asks for; what there is so far is saved after every run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("comparison", choices=COMPARISONS, help="on the CPU with PhysX, on a GPU with Newton or PhysX")
     parser.add_argument("--num-envs", type=int, nargs="+", required=True)
     parser.add_argument("--rollouts", type=int, default=24, help="of each run")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each trainer, in turn; medians are reported")
     arguments = parser.parse_args()
-    comparison = COMPARISONS[arguments.comparison]
-    rows: list[dict[str, Any]] = []
-    for num_envs in arguments.num_envs:
-        for frontend in comparison.frontends:
-            rows.append(_simulation(comparison.machine, frontend, num_envs, arguments.repeats))
-        rows += _compare(comparison, num_envs, arguments.rollouts, arguments.repeats)
-        name = f"throughput-{arguments.comparison}"
-        save(name, comparison.machine, rows)
-        plot_throughput(rows, RESULTS / f"{name}.png")
+    comparison, name = COMPARISONS[arguments.comparison], f"throughput-{arguments.comparison}"
+    runs: defaultdict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
+    for num_envs, _ in itertools.product(arguments.num_envs, range(arguments.repeats)):
+        for trainer, measured in _in_turn(comparison, num_envs, arguments.rollouts):
+            runs[trainer, num_envs].append(measured)
+            speed = measured["steps_per_second"]
+            print(f"{trainer:<28} {num_envs:>6} environments {speed:>12,.0f} steps/s", flush=True)
+            save(name, comparison.machine, [_row(*key, of) for key, of in runs.items()])
+    plot_throughput([_row(*key, of) for key, of in runs.items()], RESULTS / f"{name}.png")
 
 
-def _simulation(machine: Machine, frontend: str, num_envs: int, repeats: int) -> dict[str, Any]:
-    """The limit: the environments without a trainer."""
+def _in_turn(comparison: Comparison, num_envs: int, rollouts: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Run the simulation alone, which is the limit, and every trainer, once."""
+    for frontend in comparison.frontends:
+        yield f"simulation alone, {frontend}", {"steps_per_second": _simulate(comparison.machine, frontend, num_envs)}
+    for trainer in comparison.trainers:
+        yield trainer.name, asdict(measure(trainer, comparison.machine, num_envs, WARM_UP + rollouts))
+
+
+def _simulate(machine: Machine, frontend: str, num_envs: int) -> float:
     command = [sys.executable, "-m", "benchmarks.simulation", frontend, machine.physics, machine.device, str(num_envs)]
-    speeds = []
-    for _ in range(repeats):
-        output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        speeds.append(float(output.splitlines()[-1]))
-    return _row(f"simulation alone, {frontend}", num_envs, {"steps_per_second": statistics.median(speeds)})
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return float(output.splitlines()[-1])
 
 
-def _compare(comparison: Comparison, num_envs: int, rollouts: int, repeats: int) -> list[dict[str, Any]]:
-    measured: dict[str, list[dict[str, float]]] = {trainer.name: [] for trainer in comparison.trainers}
-    for _ in range(repeats):
-        for trainer in comparison.trainers:
-            measurement = measure(trainer, comparison.machine, num_envs, WARM_UP + rollouts)
-            measured[trainer.name].append(asdict(measurement))
-    return [
-        _row(name, num_envs, {key: statistics.median(run[key] for run in runs) for key in runs[0]})
-        for name, runs in measured.items()
-    ]
-
-
-def _row(name: str, num_envs: int, values: dict[str, float]) -> dict[str, Any]:
-    row = {"trainer": name, "num_envs": num_envs} | {key: round(value, 1) for key, value in values.items()}
-    print(f"{name:<28} {num_envs:>6} environments {values['steps_per_second']:>12,.0f} steps/s", flush=True)
-    return row
+def _row(trainer: str, num_envs: int, runs: list[dict[str, float]]) -> dict[str, Any]:
+    medians = {key: round(statistics.median(run[key] for run in runs), 1) for key in runs[0]}
+    return {"trainer": trainer, "num_envs": num_envs} | medians
 
 
 if __name__ == "__main__":
