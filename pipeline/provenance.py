@@ -5,7 +5,6 @@ Both are for people and for ``make verify``; no stage depends on them.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import subprocess
@@ -41,7 +40,6 @@ class Run:
         self.root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
         self.folder = self.root / "logs" / f"{started:%Y-%m-%d_%H-%M-%S}_{experiment}_{stage}"
         self.inputs = inputs
-        self._held = contextlib.ExitStack()
         self._started = self._phase_started = _clocks()
         self.record: dict[str, Any] = {
             "stage": stage,
@@ -78,11 +76,6 @@ class Run:
         self._write("finished" if kind is None else f"failed: {kind.__name__}: {error}")
         if kind is None:
             self._publish()
-        self._held.__exit__(kind, error, traceback)
-
-    def hold[T](self, resource: contextlib.AbstractContextManager[T]) -> T:
-        """Enter ``resource``, and leave it at the end of the run, when it is known whether the run succeeded."""
-        return self._held.enter_context(resource)
 
     def note(self, **facts: Any) -> None:
         """Add facts to the record."""

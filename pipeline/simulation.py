@@ -172,7 +172,7 @@ def running(params: Params, cfg: Any, log: Path) -> Iterator[TensorEnv]:
                 env = _make(params.sim, cfg)
         except FileNotFoundError as error:
             raise UserError(f"sim.task: {params.sim.task} needs a file that is not here: {error}") from None
-        gc.freeze()  # what there is now stays to the end, where alone it would take 4 s to look for garbage in it
+        gc.freeze()  # what there is now stays, and is not searched for garbage again
         gc.enable()
         try:
             yield TensorEnv(env)

@@ -29,17 +29,17 @@ def train(params: Params, run: Run) -> None:
         film_training(cfg, params.render.camera)
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
     forget_recorded(run.root)
-    store = run.hold(Store(run.root, run.identity, FILES))
-    with simulation.running(params, cfg, run.folder / "simulator.log") as env:
-        normalized = agent.normalized(env, params, settings["gamma"])
-        model = agent.build_ppo(settings, normalized, seed=params.seed, device=cfg.sim.device)
-        if initial:
-            load_policy(model, initial)
-        run.end_phase("start")
-        curve = learn(model, env, params, settings, run, MODELS / "checkpoints", store)
-    run.end_phase("learn")
-    policy = write_results(MODELS, METRICS, model, params, settings, curve)
-    store.finish(MODELS / WEIGHTS_FILE)
+    with Store(run.root, run.identity, FILES) as store:
+        with simulation.running(params, cfg, run.folder / "simulator.log") as env:
+            normalized = agent.normalized(env, params, settings["gamma"])
+            model = agent.build_ppo(settings, normalized, seed=params.seed, device=cfg.sim.device)
+            if initial:
+                load_policy(model, initial)
+            run.end_phase("start")
+            curve = learn(model, env, params, settings, run, MODELS / "checkpoints", store)
+        run.end_phase("learn")
+        policy = write_results(MODELS, METRICS, model, params, settings, curve)
+        store.finish(MODELS / WEIGHTS_FILE)
     run.note(policy_sha256=policy.sha256)
 
 

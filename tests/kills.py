@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,3 +88,10 @@ def stop_at_random(project: Project, stage: str, chance: random.Random) -> bool:
         dvc.communicate(timeout=120)
     print(f"{way}, {delay:.1f} s into {stage}{'' if running else ', which was over'}", flush=True)
     return bool(running)
+
+
+def go_on(project: Project, *targets: str) -> bool:
+    """Run what is left to do, as ``make repro`` does; True if dvc.lock had to be mended first."""
+    mended = "DVC could not read" in project.run(sys.executable, "-m", "tools.mend").stdout
+    project.run("dvc", "repro", *targets)
+    return mended

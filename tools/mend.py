@@ -14,12 +14,15 @@ BROKEN = f"{LOCK_FILE}.broken"
 
 def main() -> None:
     """Do nothing unless DVC cannot read dvc.lock. What it has finished since the commit is in its run cache."""
+    lock = Lockfile(Repo(), LOCK_FILE)
     try:
-        Lockfile(Repo(), LOCK_FILE).load()
+        lock.load()
     except DvcException as error:
         os.replace(LOCK_FILE, BROKEN)
-        subprocess.run(["git", "checkout", "--quiet", "HEAD", "--", LOCK_FILE], check=False, stderr=subprocess.DEVNULL)
-        print(f"DVC could not read {LOCK_FILE} ({' '.join(str(error).split())}); it is as in Git again, see {BROKEN}")
+        command = ["git", "checkout", "--quiet", "HEAD", "--", LOCK_FILE]
+        restored = not subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode
+        now = "it is as in Git again" if restored else "Git has none, and DVC begins another"
+        print(f"DVC could not read {LOCK_FILE} ({' '.join(str(error).split())}); {now}, see {BROKEN}")
 
 
 if __name__ == "__main__":

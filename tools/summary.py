@@ -16,7 +16,7 @@ def main() -> None:
     made_here = {
         stage: record["seconds"]
         for stage, record in read_json(PROVENANCE).items()
-        if record["policy_sha256"] == metrics["policy_sha256"]
+        if record.get("policy_sha256") == metrics["policy_sha256"]
     }
     print(
         f"\nreturn        {metrics['return_mean']:.3f}  ({metrics['return_low']:.3f} to {metrics['return_high']:.3f})"
