@@ -1,11 +1,17 @@
-"""Ctrl-C and SIGTERM, which end a stage even where Python swallows the exception."""
+"""Ctrl-C and SIGTERM, which end a stage even where Python swallows the exception, or a library then waits for ever."""
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import signal
+from collections.abc import Iterator
 from types import FrameType
 
+PATIENCE = 20.0  # seconds that a stage has to end, once it is asked to
+
 _signals: list[int] = []
+_deferred = False
 
 
 def listen() -> None:
@@ -16,7 +22,7 @@ def listen() -> None:
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt again if one came and was lost.
+    """Raise KeyboardInterrupt if a signal was deferred, or if its KeyboardInterrupt was lost.
 
     It is when the signal arrives in a finaliser, and every array of Warp's has one.
     """
@@ -24,12 +30,25 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def ignore() -> None:
-    """Let what must be finished now be finished, whatever else arrives; a stage that DVC leaves may get two signals."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Let signals wait for the next :func:`check`, at the latest the one at the end of the block.
+
+    What is raised at any moment can be raised in the middle of a lock's or a queue's own code: one stop in a hundred
+    left TensorBoard's writer asleep, and the stage waiting for it. Once a signal has come, those after it raise
+    nothing, so that what must be finished after the block is.
+    """
+    global _deferred
+    _deferred = True
+    try:
+        yield
+        check()
+    finally:
+        _deferred = bool(_signals)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     _signals.append(signum)
-    raise KeyboardInterrupt
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)  # by a thread of its own, whatever Python waits for
+    if not _deferred:
+        raise KeyboardInterrupt

@@ -63,10 +63,10 @@ def learn(
     run.note(resumed_from=saver.newest)
     remaining = agent.total_timesteps(params, settings) - model.num_timesteps
     try:
-        # log_interval: the callback logs
-        model.learn(remaining, callbacks, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+        with interruption.deferred():
+            # log_interval: the callback logs
+            model.learn(remaining, callbacks, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
     except KeyboardInterrupt:
-        interruption.ignore()
         saver.policy().save(run.folder / "checkpoint")
         print(
             f"train: stopped at {model.num_timesteps:,} timesteps; the policy so far is in {run.folder}/checkpoint; "
