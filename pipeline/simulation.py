@@ -16,6 +16,7 @@ from isaaclab.app import launch_simulation, validate_launch
 from isaaclab.envs import DirectMARLEnvCfg, ManagerBasedRLEnvCfg
 from isaaclab.sim import GroundPlaneCfg
 from isaaclab.utils import to_dict
+from isaaclab_newton.physics import NewtonCfg
 from isaaclab_rl.entrypoints.common import request_warp_determinism
 from isaaclab_tasks.utils import resolve_task_config
 
@@ -50,7 +51,7 @@ def configure(params: Params, *, num_envs: int, seed: int) -> tuple[Any, dict[st
     cfg.compute_final_obs = True  # else SB3 bootstraps time-outs from the observation after the reset
     use_own_cartpole(cfg.scene)
     validate_launch(cfg)  # settles which engine `physx` means, so that `env` can reach its settings
-    if params.sim.deterministic:
+    if params.sim.deterministic and not _is_exact_anyway(cfg.sim):
         cfg.sim.physics.deterministic = True
     for path, value in params.env.items():
         override(cfg, path, value)
@@ -67,6 +68,11 @@ def _registered(sim: Sim) -> tuple[Any, dict[str, Any]]:
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"sim.physics: {sim.task} cannot run on {sim.physics}: {reason}") from None
+
+
+def _is_exact_anyway(sim: Any) -> bool:
+    """On a CPU, Warp and so Newton do it all in one thread, in order; the request would cost seconds of each start."""
+    return sim.device == "cpu" and isinstance(sim.physics, NewtonCfg)
 
 
 def _check_overrides(cfg: Any, of_the_params: tuple[int, int, str]) -> None:
@@ -162,8 +168,7 @@ def running(params: Params, cfg: Any, log: Path) -> Iterator[TensorEnv]:
     """
     allow_pinned_arrays_without_cuda()
     step_physx_on_the_calling_thread()
-    # On a CPU, Warp does it all in one thread, in order; there the request would only cost time.
-    if params.sim.deterministic and cfg.sim.device != "cpu":
+    if params.sim.deterministic and cfg.sim.device != "cpu":  # Warp is exact on a CPU
         request_warp_determinism(cfg.sim.physics)
     print(f"{cfg.scene.num_envs} environments of {params.sim.task} on {cfg.sim.device}; the simulator's log: {log}")
     with launch_simulation(cfg), log.open("w") as file:

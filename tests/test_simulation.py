@@ -68,6 +68,12 @@ def test_isaac_sims_own_physx_is_configured_as_isaac_lab_does(untouched: Project
     assert untouched.run("python", "-c", START + configured).stdout.endswith("PhysxCfg 0 True\n")
 
 
+@pytest.mark.parametrize(("physics", "asked"), [("physx", True), ("newton_mjwarp", False)])
+def test_the_simulator_is_asked_to_be_deterministic_where_it_is_not_anyway(untouched: Project, physics, asked):
+    untouched.edit_params({"sim": {"physics": physics, "device": "cpu"}})
+    assert untouched.run("python", "-c", f"{START}print(cfg.sim.physics.deterministic)").stdout.endswith(f"{asked}\n")
+
+
 FOLLOW = """
 with simulation.running(params, cfg, Path("simulator.log")) as env:
     env.reset()
