@@ -21,6 +21,7 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(interruption, "_signals", [])
     monkeypatch.setattr(interruption, "_deferred", False)
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored, in the background
     interruption.listen()
     yield
     faulthandler.cancel_dump_traceback_later()  # else it would end the tests
