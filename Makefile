@@ -41,7 +41,7 @@ repro-gpu: setup
 
 ## List the experiments: what differs in their params, and how they did
 experiments: setup
-	dvc exp show --only-changed --drop 'Created|State|Exec|.*(py|yaml|models|sha|sec|train|len|std|iqm|low|high|rms|max).*' $(ARGS)
+	dvc exp show --only-changed --drop 'Created|Exec|.*(py|yaml|models|sha|sec|train|len|std|iqm|low|high|rms|max).*' $(ARGS)
 
 ## Prove the committed results: run them again from nothing, and compare every output (REV=<commit or experiment>)
 verify: setup

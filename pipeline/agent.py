@@ -54,7 +54,9 @@ def _check_policy(settings: dict[str, Any]) -> None:
     space = Box(-1.0, 1.0, (1,))
     try:
         use_sde = settings.get("use_sde", False)
-        ActorCriticPolicy(space, space, lambda _: 0.0, use_sde=use_sde, **policy_arguments(settings))
+        policy = ActorCriticPolicy(space, space, lambda _: 0.0, use_sde=use_sde, **policy_arguments(settings))
+        if not all(weights.numel() for weights in policy.parameters()):
+            raise ValueError("it has a layer without units")
     except (AttributeError, AssertionError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(

@@ -5,6 +5,7 @@ Reading it imports neither torch nor the simulator, so that a typing error costs
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,15 +35,12 @@ def _number(value: Any) -> Any:
 
 def _schedule(value: Any) -> Any:
     """Leave ``lin_3e-3``, Isaac Lab's notation for a linear decay from 3e-3 to 0, as it is; check its number."""
-    if isinstance(value, str) and value.startswith("lin_"):
-        return f"lin_{_positive(_number(value[4:])):g}"
-    return _positive(_number(value))
-
-
-def _positive(value: Any) -> float:
-    if not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValueError("should be a positive number, or lin_ and a positive number for a linear decay to 0")
-    return float(value)
+    decays = isinstance(value, str) and value.startswith("lin_")
+    with contextlib.suppress(ValueError):
+        number = _number(value[4:] if decays else value)
+        if isinstance(number, int | float) and 0 < number < float("inf"):
+            return f"lin_{number:g}" if decays else float(number)
+    raise ValueError("should be a positive number, or lin_ and a positive number for a linear decay to 0")
 
 
 def _seed(value: Any) -> Any:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.unit
 
 def test_doctor_lists_every_check(untouched: Project):
     lines = untouched.run("python", "-m", "tools.doctor").stdout.splitlines()
-    names = ["params.yaml", "task", "physics", "device", "libraries", "settings", "disk", "DVC remote"]
+    names = ["params.yaml", "task", "physics", "device", "libraries", "settings", "disk", "Git", "DVC remote"]
     assert [line[:13].strip() for line in lines] == names
     assert all(line[13:].strip().startswith("ok") for line in lines)
 
@@ -23,3 +23,10 @@ def test_doctor_goes_on_after_a_failure_and_exits_with_1(untouched: Project):
     failed = [line for line in result.stdout.splitlines() if "FAILED" in line]
     assert [line[:13].strip() for line in failed] == ["device", "settings"]
     assert "did you mean episode_length_s" in failed[1]
+
+
+def test_doctor_tells_who_has_no_name_what_dvc_needs_it_for(untouched: Project, tmp_path):
+    untouched.run("git", "config", "--unset", "user.email")
+    result = untouched.run("python", "-m", "tools.doctor", check=False, HOME=str(tmp_path), XDG_CONFIG_HOME="")
+    assert result.returncode == 1
+    assert "git config --global user.email" in result.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -70,6 +71,13 @@ def _disk(params: Params) -> str:
     return f"{free:.0f} GB free"
 
 
+def _git(params: Params) -> str:
+    for key in ("user.name", "user.email"):
+        if subprocess.run(["git", "config", key], capture_output=True, check=False).returncode:
+            raise UserError(f"DVC commits an experiment under your name; tell Git with `git config --global {key} ...`")
+    return "has your name and email"
+
+
 def _remote(params: Params) -> str:
     try:
         return Repo().cloud.get_remote_odb().path
@@ -84,6 +92,7 @@ CHECKS: dict[str, Callable[[Params], str]] = {
     "libraries": _libraries,
     "settings": _settings,
     "disk": _disk,
+    "Git": _git,
     "DVC remote": _remote,
 }
 
