@@ -106,6 +106,15 @@ def test_an_experiment_with_bad_params_loses_nothing(project, override, sentence
         project.run("git", "checkout", "--quiet", "--", ".")
 
 
+def test_an_entry_of_the_run_cache_without_content_which_dvc_fails_on_is_dropped(untouched: Project):
+    runs = untouched.folder / ".dvc" / "cache" / "runs"
+    (runs / "ab" / "abcd").mkdir(parents=True)
+    (runs / "cd" / "cdef").mkdir(parents=True)
+    (runs / "cd" / "cdef" / "run").touch()
+    untouched.run(sys.executable, "-m", "tools.mend")
+    assert [path.name for path in sorted(runs.glob("*/*"))] == ["cdef"]
+
+
 def test_a_half_written_dvc_lock_is_mended_and_nothing_runs_again(project, tmp_path):
     clone = Project(shutil.copytree(project.folder, tmp_path / "clone"))
     clone.edit_params({"evaluate": {"episodes": 10}})

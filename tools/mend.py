@@ -1,9 +1,10 @@
-"""Put dvc.lock back as Git has it, if DVC was killed as it wrote it: DVC writes it in place, and does not read half."""
+"""Mend what DVC leaves if it is killed as it writes: half a dvc.lock, or a folder without an entry in its run cache."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 from dvc.dvcfile import LOCK_FILE, Lockfile
 from dvc.exceptions import DvcException
@@ -13,8 +14,19 @@ BROKEN = f"{LOCK_FILE}.broken"
 
 
 def main() -> None:
-    """Do nothing unless DVC cannot read dvc.lock. What it has finished since the commit is in its run cache."""
-    lock = Lockfile(Repo(), LOCK_FILE)
+    """Do nothing unless DVC would fail on it; what it has finished since the commit is in its run cache."""
+    repo = Repo()
+    _drop_empty_entries(Path(repo.stage_cache.cache_dir))
+    _restore_lock(Lockfile(repo, LOCK_FILE))
+
+
+def _drop_empty_entries(run_cache: Path) -> None:
+    for folder in run_cache.glob("*/*"):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _restore_lock(lock: Lockfile) -> None:
     try:
         lock.load()
     except DvcException as error:
