@@ -27,6 +27,7 @@ def test_doctor_goes_on_after_a_failure_and_exits_with_1(untouched: Project):
 
 def test_doctor_tells_who_has_no_name_what_dvc_needs_it_for(untouched: Project, tmp_path):
     untouched.run("git", "config", "--unset", "user.email")
-    result = untouched.run("python", "-m", "tools.doctor", check=False, HOME=str(tmp_path), XDG_CONFIG_HOME="")
+    nobody = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "GIT_CONFIG_NOSYSTEM": "1"}
+    result = untouched.run("python", "-m", "tools.doctor", check=False, **nobody)
     assert result.returncode == 1
     assert "git config --global user.email" in result.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
@@ -22,7 +23,7 @@ def main() -> None:
 
 def _drop_empty_entries(run_cache: Path) -> None:
     for folder in run_cache.glob("*/*"):
-        if not any(folder.iterdir()):
+        with contextlib.suppress(OSError):  # it is not empty, or DVC is filling it right now
             folder.rmdir()
 
 
