@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from pipeline import interruption
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
 
@@ -21,7 +22,7 @@ FINISHED = "finished"  # holds the digest under which DVC will record the policy
 SUMS = "SHA256SUMS"  # `sha256sum -c` reads it; written last, so that what lacks it is half-written
 WHOLE = 2  # the newest checkpoints of an experiment, which a training can go on from
 EXPERIMENTS = 32  # that were stopped and not taken up again; older ones are deleted
-PATIENCE = 30.0  # seconds for a run of the same experiment that is just ending
+PATIENCE = interruption.PATIENCE + 10.0  # seconds for a run of the same experiment that is just ending
 
 
 class Store:
