@@ -17,7 +17,7 @@ def plot_throughput(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw steps a second over the number of environments, a line a trainer; the simulation's limit is dashed."""
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     for name in dict.fromkeys(row["trainer"] for row in rows):
-        points = [(row["num_envs"], row["steps_per_second"]) for row in rows if row["trainer"] == name]
+        points = sorted((row["num_envs"], row["steps_per_second"]) for row in rows if row["trainer"] == name)
         style = {"simulation": "--", "ours": "-"}.get(name.partition(",")[0].split()[0], ":")
         axes.plot(*zip(*points, strict=True), style, marker="o", label=name)
     axes.set(xscale="log", yscale="log", xlabel="environments", ylabel="steps a second")
