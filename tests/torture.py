@@ -20,12 +20,13 @@ def main() -> None:
     """Exit with 1 unless every pipeline that was stopped wrote the dvc.lock of the one that was not."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stops", type=int, default=100)
+    parser.add_argument("--physics", default="physx", help="as sim.physics")
     parser.add_argument("--seed", type=int, default=time.time_ns())
     options = parser.parse_args()
     print(f"--seed {options.seed}")
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
-        project = copy_project(Path(folder) / "clone", LONG)
+        project = copy_project(Path(folder) / "clone", {**LONG, "sim": {"physics": options.physics}})
         project.run("dvc", "repro")
         expected = lock(project)
         stopped = wrong = mended = 0
