@@ -80,7 +80,7 @@ benchmark: setup
 ## The same on a CUDA GPU
 benchmark-gpu: setup
 	python -m benchmarks.phases $(GPU)
-	python -m benchmarks.throughput gpu --num-envs 64 512 4096 16384
+	python -m benchmarks.throughput gpu --num-envs 64 512 4096 16384 65536
 	python -m benchmarks.throughput gpu-physx --num-envs 4096
 	python -m benchmarks.solved $(GPU) --gpu --seeds 1 2 3
 

@@ -105,13 +105,14 @@ def run(command: list[str], folder: Path) -> Finished:
 
 @contextlib.contextmanager
 def _gpu_memory() -> Iterator[list[float]]:
-    """What is in use of the GPU's memory, twice a second, once the context is left [MB]."""
+    """What is in use of the memory of ``cuda:0``, twice a second, once the context is left [MB]."""
     samples: list[float] = []
     if not shutil.which("nvidia-smi"):
         yield samples
         return
-    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--loop-ms=500"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    command = ["nvidia-smi", f"--id={first}", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    with subprocess.Popen([*command, "--loop-ms=500"], stdout=subprocess.PIPE, text=True) as process:
         try:
             yield samples
         finally:
