@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 import pytest
 
 from tests.conftest import Project, wait_until
+from tests.kills import stage_processes
 
 pytestmark = pytest.mark.sim
 
@@ -41,3 +43,30 @@ def test_a_stage_ends_with_dvc(untouched: Project, number):
         dvc.communicate(timeout=60)  # returns when the stage, too, has closed its output
     assert not (untouched.folder / "dvc.lock").exists()
     assert any(untouched.folder.glob("logs/*_train/checkpoint/policy.json"))
+
+
+def mend(project: Project) -> str:
+    """Mend what a killed DVC has left; the branch that Git is on then, if any."""
+    project.run(sys.executable, "-m", "tools.mend")
+    return project.run("git", "branch", "--show-current").stdout.strip()
+
+
+def test_an_experiment_that_was_killed_leaves_a_detached_head_which_is_mended(untouched: Project):
+    branch = untouched.run("git", "branch", "--show-current").stdout.strip()
+    command = ("dvc", "exp", "run", "-S", "train.total_timesteps=100_000_000", "train")
+    with untouched.start(*command, start_new_session=True) as dvc:
+        wait_until(lambda: bool(stage_processes(untouched, "train")), seconds=120)
+        assert not mend(untouched), "DVC needs a detached HEAD while the experiment runs"
+        dvc.kill()
+        dvc.communicate(timeout=60)
+    assert mend(untouched) == branch
+    assert "params.yaml" in untouched.run("git", "diff", "HEAD", "--name-only").stdout
+    untouched.run("git", "checkout", "--quiet", "--detach")
+    assert not mend(untouched), "who has detached HEAD by choice wants it so"
+
+
+def test_a_detached_head_with_a_commit_of_its_own_stays(untouched: Project):
+    untouched.run("git", "update-ref", "refs/exps/exec/EXEC_BASELINE", "HEAD")  # as DVC leaves it
+    untouched.run("git", "checkout", "--quiet", "--detach")
+    untouched.run("git", "commit", "--quiet", "--allow-empty", "--message", "Mine")
+    assert not mend(untouched)

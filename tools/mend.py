@@ -1,4 +1,7 @@
-"""Mend what DVC leaves if it is killed as it writes: half a dvc.lock, or a folder without an entry in its run cache."""
+"""Mend what DVC leaves if it is killed.
+
+As it writes: half a dvc.lock, or a folder without an entry in its run cache; in an experiment: a detached HEAD.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,35 @@ from pathlib import Path
 from dvc.dvcfile import LOCK_FILE, Lockfile
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.repo.experiments.refs import EXEC_BASELINE, EXEC_MERGE
 
 BROKEN = f"{LOCK_FILE}.broken"
 
 
 def main() -> None:
-    """Do nothing unless DVC would fail on it; what it has finished since the commit is in its run cache."""
+    """Do nothing unless DVC was killed; what it has finished since the commit is in its run cache."""
     repo = Repo()
+    _leave_experiment(repo)
     _drop_empty_entries(Path(repo.stage_cache.cache_dir))
     _restore_lock(Lockfile(repo, LOCK_FILE))
+
+
+def _leave_experiment(repo: Repo) -> None:
+    """Go back to the branch where ``dvc exp run`` had detached HEAD, unless it is running, or HEAD has moved on."""
+    if not repo.scm.get_ref(EXEC_BASELINE) or repo.experiments.workspace_queue.get_running_exp():
+        return
+    before = "@{-1}"  # what was checked out before HEAD was detached, for Git
+    head, tip = _git("rev-parse", "HEAD"), _git("rev-parse", "--verify", "--quiet", before)
+    if head == tip and not _git("branch", "--show-current"):
+        branch = _git("rev-parse", "--abbrev-ref", before)
+        _git("switch", "--quiet", branch)
+        print(f"DVC was killed in an experiment, with HEAD detached; Git is on {branch} again, and no file has changed")
+    for ref in (EXEC_BASELINE, EXEC_MERGE):
+        repo.scm.remove_ref(ref)
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=False, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def _drop_empty_entries(run_cache: Path) -> None:
