@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.params import did_you_mean
+
+ASSETS = Path("assets")  # what DVC holds the stages to
 
 
 def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
@@ -20,7 +24,8 @@ def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
         parent: Where ``cfg`` stands, for messages.
 
     Raises:
-        UserError: If there is no such field, or the value is of another kind than the field's.
+        UserError: If there is no such field, the value is of another kind than the field's, or a file that nothing
+            tracks.
     """
     fields = cfg if isinstance(cfg, Mapping) else vars(cfg)
     name = path if path in fields else path.partition(".")[0]
@@ -32,8 +37,10 @@ def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
     elif not below and isinstance(value, Mapping) and _has_fields(old):
         for key, item in value.items():
             override(old, str(key), item, parent=here)
-    elif below or not _of_a_kind(old, value):
+    elif below or not _of_a_kind(_annotation(cfg, name), old, value):
         raise UserError(f"{parent}.{path} is {_describe(old)} in the task's configuration (given: {value!r})")
+    elif isinstance(value, str) and Path(value).is_file() and not _is_tracked(value):
+        raise UserError(f"{parent}.{path}: DVC would not see a change of {value}; put the file into {ASSETS}/")
     else:
         value = tuple(value) if isinstance(old, tuple) else value  # YAML has lists alone
         cfg.__setitem__(name, value) if isinstance(cfg, dict) else setattr(cfg, name, value)
@@ -43,14 +50,26 @@ def _has_fields(value: Any) -> bool:
     return isinstance(value, Mapping) or is_dataclass(value)
 
 
-def _of_a_kind(old: Any, new: Any) -> bool:
-    """Whether ``new`` may take the place of ``old``: null, a mapping and what was null may be anything."""
-    if old is None or new is None or isinstance(new, Mapping):
+def _annotation(cfg: Any, name: str) -> str:
+    """The annotation of a field, as Isaac Lab's source has it; nothing for a key of a dictionary."""
+    annotated = [vars(kind).get("__annotations__", {}) for kind in type(cfg).__mro__]
+    return next((str(annotations[name]) for annotations in annotated if name in annotations), "")
+
+
+def _of_a_kind(annotation: str, old: Any, new: Any) -> bool:
+    """Whether ``new`` may take the place of ``old``; null may take a section's, to switch it off."""
+    if old is None or (new is None and _has_fields(old)):
         return True
+    if new is None or isinstance(new, Mapping):
+        return not annotation or ("None" if new is None else "dict") in annotation
     if isinstance(old, bool) or isinstance(new, bool):
         return isinstance(old, bool) and isinstance(new, bool)
-    kinds = ((int, float), (list, tuple), str)
+    kinds = (int if annotation == "int" else (int, float), (list, tuple), str)
     return not _has_fields(old) and all(isinstance(new, kind) for kind in kinds if isinstance(old, kind))
+
+
+def _is_tracked(file: str) -> bool:
+    return Path(os.path.abspath(file)).is_relative_to(ASSETS.absolute())
 
 
 def _describe(value: Any) -> str:

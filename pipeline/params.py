@@ -39,7 +39,7 @@ def _schedule(value: Any) -> Any:
     with contextlib.suppress(ValueError):
         number = _number(value[4:] if decays else value)
         if isinstance(number, int | float) and 0 < number < float("inf"):
-            return f"lin_{number:g}" if decays else float(number)
+            return f"lin_{number!r}" if decays else float(number)
     raise ValueError("should be a positive number, or lin_ and a positive number for a linear decay to 0")
 
 

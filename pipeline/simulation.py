@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,8 @@ def _check_overrides(cfg: Any, of_the_params: tuple[int, int, str]) -> None:
         "decimation": cfg.decimation,
         "episode_length_s": cfg.episode_length_s,
     }.items():
-        if not value > 0:
-            raise UserError(f"env.{path} should be greater than 0 (given: {value})")
+        if not 0 < value < math.inf:
+            raise UserError(f"env.{path} should be a number greater than 0 (given: {value})")
 
 
 def _adapt_to_warp(cfg: Any, task: str) -> None:

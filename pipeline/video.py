@@ -27,7 +27,7 @@ GAP = 4  # pixels between tiles
 def steps_per_frame(fps: int, step_dt: float) -> int:
     """How many steps of the environment [s] a frame lasts, if the video is to run at the speed of life."""
     rate = round(1 / step_dt)
-    if rate % fps:
+    if rate < fps or rate % fps:
         raise UserError(f"render.fps should divide the task's {rate} steps a second (given: {fps})")
     return rate // fps
 

@@ -52,6 +52,8 @@ def test_a_frame_lasts_a_whole_number_of_steps():
     assert [video.steps_per_frame(fps, 1 / 60) for fps in (60, 30, 20, 15)] == [1, 2, 3, 4]
     with pytest.raises(UserError, match=r"render\.fps should divide the task's 60 steps a second \(given: 25\)"):
         video.steps_per_frame(25, 1 / 60)
+    with pytest.raises(UserError, match=r"render\.fps should divide the task's 0 steps a second \(given: 15\)"):
+        video.steps_per_frame(15, 2.5)
 
 
 def test_averages_squares_in_whole_numbers_and_rounds_to_the_nearest():
