@@ -68,7 +68,8 @@ def initial_policy(params: Params, settings: dict[str, Any]) -> Policy | None:
     """The trained policy that ``train.init_from`` names; None for random weights.
 
     Raises:
-        UserError: If it cannot be read, was trained for another task, or has other layers than ``settings`` ask for.
+        UserError: If it cannot be read, was trained for another task, has other layers than ``settings`` ask for, or
+            saw normalised observations where ``params`` want them as they are, or the reverse.
     """
     folder = Path(params.train.init_from)
     if params.train.init_from == RANDOM_WEIGHTS:
@@ -87,6 +88,11 @@ def initial_policy(params: Params, settings: dict[str, Any]) -> Policy | None:
         raise UserError(
             "train.init_from: the policy has other layers than ppo asks for; set ppo.policy_kwargs and ppo.use_sde "
             f"as in {folder / JSON_FILE}"
+        )
+    if params.normalize.observations != bool(policy.normalization and policy.normalization.observations):
+        raise UserError(
+            f"train.init_from: set normalize.observations to {str(not params.normalize.observations).lower()}, as the "
+            "policy was trained"
         )
     return policy
 

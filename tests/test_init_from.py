@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,13 +47,14 @@ def test_training_starts_from_its_weights_and_normalisation_with_the_hyperparame
     [
         ("policy.safetensors", None, "train.init_from: pretrained/policy.safetensors is missing"),
         ("policy.json", {"task": "Isaac-Ant"}, "train.init_from: the policy was trained for the task Isaac-Ant"),
-        (None, None, "train.init_from: the policy has other layers than ppo asks for"),
+        (None, {"ppo": {"policy_kwargs": {"net_arch": [16]}}}, "train.init_from: the policy has other layers than ppo"),
+        (None, {"normalize": {"observations": False}}, "train.init_from: set normalize.observations to true"),
     ],
-    ids=["missing", "another task", "other layers"],
+    ids=["missing", "another task", "other layers", "without its normalisation"],
 )
 def test_a_policy_that_does_not_fit_is_refused_before_the_simulator_starts(pretrained: Project, file, change, sentence):
     if file is None:
-        pretrained.edit_params({"ppo": {"policy_kwargs": {"net_arch": [16]}}})
+        pretrained.edit_params(change)
     elif change is None:
         (pretrained.folder / "pretrained" / file).unlink()
     else:
@@ -61,6 +63,14 @@ def test_a_policy_that_does_not_fit_is_refused_before_the_simulator_starts(pretr
     assert result.returncode
     assert sentence in result.stderr
     assert not list(pretrained.folder.glob("logs/*/simulator.log"))
+
+
+def test_what_started_from_a_policy_comes_out_again_to_the_bit(pretrained: Project):
+    pretrained.run("dvc", "add", "pretrained")
+    pretrained.run("dvc", "repro")
+    pretrained.commit("Results that started from a policy")
+    verified = pretrained.run(sys.executable, "-m", "tools.verify")
+    assert "reproduced to the bit: 15 of 15 outputs" in verified.stdout
 
 
 def replace(path: Path, change: dict) -> None:

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from pipeline.files import read_json
 from pipeline.params import PARAMS_FILE
-from pipeline.provenance import DECISIVE, PACKAGES, PROVENANCE, machine, versions
+from pipeline.provenance import PROVENANCE, made_on
 from pipeline.stage import METRICS
 from tools.revisions import commit_of
 
@@ -29,13 +29,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
         check_out(revision or "HEAD", clone)
+        bring_data(clone)
         refuse([*([] if revision else untrue(Path())), *untrue(clone)])
         expected, evaluation = outputs(clone), read_json(clone / METRICS / "evaluate.json")
-        differences = other_machine(read_json(clone / PROVENANCE))
+        recorded = read_json(clone / PROVENANCE)
         run_again(clone)
+        differences = other_machine(recorded, read_json(clone / PROVENANCE))
         equal = compare(expected, outputs(clone))
         for difference in differences:
-            print(f"this machine is another: {difference}")
+            print(f"made on another machine: {difference}")
         if equal:
             print(f"\nreproduced to the bit: {len(expected)} of {len(expected)} outputs")
         else:
@@ -51,6 +53,14 @@ def check_out(revision: str, clone: Path) -> None:
     if not (clone / "dvc.lock").exists():
         sys.exit(f"verify: {revision} has no dvc.lock, so that it has no results to verify")
     run(sys.executable, "-m", "dvc", "config", "--local", "cache.dir", ".dvc/cache", cwd=clone)
+
+
+def bring_data(clone: Path) -> None:
+    """Fetch what the revision has under `dvc add`, such as a policy to start from, from this repository's cache."""
+    listed = subprocess.run(["git", "ls-files", "*.dvc"], cwd=clone, stdout=subprocess.PIPE, text=True, check=True)
+    if targets := listed.stdout.splitlines():
+        run(sys.executable, "-m", "dvc", "remote", "add", "--local", "here", Repo().cache.local_cache_dir, cwd=clone)
+        run(sys.executable, "-m", "dvc", "pull", "--remote", "here", *targets, cwd=clone)
 
 
 def untrue(folder: Path) -> list[str]:
@@ -92,14 +102,15 @@ def outputs(folder: Path) -> dict[str, str]:
     return {output["path"]: output["md5"] for stage in stages.values() for output in stage.get("outs", [])}
 
 
-def other_machine(provenance: dict[str, Any]) -> list[str]:
-    """In what this machine and its packages differ from those that the results were made on."""
-    here = {name: machine()[name] for name in DECISIVE} | versions()
-    there = {}
-    for record in provenance.values():
-        there |= {name: record["machine"][name] for name in DECISIVE} | record["packages"]
-    names = [*DECISIVE, *PACKAGES] if there else []
-    return [f"{name} {here[name]}; recorded {there[name]}" for name in names if here[name] != there[name]]
+def other_machine(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """In what the machines, and the packages on them, that two provenances tell of differ."""
+    if not recorded:
+        return [f"{PROVENANCE} is missing, so that nobody knows on which"]
+    differences = []
+    for stage, record in recorded.items():
+        there, now = made_on(record), made_on(here[stage])
+        differences += [f"{name} {now[name]}; recorded {there[name]}" for name in there if now[name] != there[name]]
+    return list(dict.fromkeys(differences))
 
 
 def run_again(clone: Path) -> None:
@@ -119,8 +130,8 @@ def compare(expected: dict[str, str], got: dict[str, str]) -> bool:
 
 def judge(recorded: dict[str, float], here: dict[str, float], other: bool) -> int:
     """Say what differing outputs mean; the exit code."""
-    if not other:
-        print("\nNOT reproduced, on a machine of the recorded kind")
+    if not other or "return_low" not in recorded:
+        print(f"\nNOT reproduced{', on a machine of the recorded kind' if not other else ''}")
         return 1
     overlap = recorded["return_low"] <= here["return_high"] and here["return_low"] <= recorded["return_high"]
     print(
