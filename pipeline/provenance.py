@@ -5,6 +5,7 @@ Both are for people and for ``make verify``; no stage depends on them.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -17,8 +18,8 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.files import read_json, write_json
-from pipeline.inputs import Inputs
-from pipeline.params import Params
+from pipeline.inputs import PIPELINE_FILE, Inputs
+from pipeline.params import Params, read_sections
 
 TIMING = Path("metrics/timing.json")
 PROVENANCE = Path("metrics/provenance.json")
@@ -59,9 +60,8 @@ class Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that decides the bits of the run: what the stage reads, and the kind of machine."""
-        machine = {name: self.record["machine"][name] for name in DECISIVE}
-        return {"inputs": self.inputs.before, "machine": machine, "packages": self.record["packages"]}
+        """All that decides the bits of the run: what the stage reads, and what it runs on, once the device is noted."""
+        return {"inputs": self.inputs.before, **made_on(self.record)}
 
     def __enter__(self) -> Run:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -94,12 +94,32 @@ class Run:
         # None of it is an output: times, for one, are what two honest runs may differ in.
         stage = self.record["stage"]
         record = {name: value for name, value in self.record.items() if name not in LOCAL}
+        record["outputs"] = _outputs(stage)
         _add(PROVENANCE, stage, record)
         _add(TIMING, f"{stage}_seconds", self.record["seconds"])
 
     def _write(self, state: str) -> None:
         self.record["state"] = state
         write_json(self.folder / "run.json", self.record)
+
+
+def made_on(record: dict[str, Any]) -> dict[str, Any]:
+    """Of the record of a run, what it ran on, as far as it can change the bits."""
+    machine = {name: record["machine"][name] for name in DECISIVE}
+    return {"device": record["device"], **machine, **record["packages"]}
+
+
+def is_of(record: dict[str, Any], lock: str) -> bool:
+    """Whether the run of ``record`` made the files that ``lock``, the text of a dvc.lock, is about."""
+    return all(digest in lock for digest in record.get("outputs", {}).values())
+
+
+def _outputs(stage: str) -> dict[str, str]:
+    """The MD5 of each file that ``stage`` makes, as dvc.lock has them."""
+    listed = read_sections(PIPELINE_FILE)["stages"][stage]
+    entries = [entry for kind in ("outs", "metrics", "plots") for entry in listed.get(kind, [])]
+    paths = [Path(entry if isinstance(entry, str) else next(iter(entry))) for entry in entries]
+    return {str(path): hashlib.md5(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
 def _add(path: Path, name: str, value: Any) -> None:

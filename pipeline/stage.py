@@ -23,6 +23,13 @@ MODELS = Path("models")
 METRICS = Path("metrics")
 VIDEOS = Path("videos")
 
+# Set by whoever uses another program too, these would change the bits, and no record would tell.
+ARITHMETIC = (
+    *("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
+    *("NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "OPENBLAS_CORETYPE"),
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+)
+
 Stage = Callable[[Params, Run], None]
 
 
@@ -63,12 +70,14 @@ def _end_with_parent() -> None:
 
 
 def prepare_process(sim: Sim) -> None:
-    """Set what the libraries read when they are imported (threads, deterministic cuBLAS), and let them start fast."""
+    """Set what the libraries read when they are imported (threads, arithmetic), and let them start fast."""
     gc.disable()  # until the simulator has started: among the million objects that it is made of there is no garbage
     gc.set_threshold(50_000, 20, 100)  # nor is there much later
     atexit.register(gc.freeze)  # nor at the end, where Python would look for it for a second
     import_filelock_without_its_audit_hook()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(sim.threads)
+    for name in ARITHMETIC:
+        os.environ.pop(name, None)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # exact whether or not the simulator is asked to be

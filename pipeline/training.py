@@ -17,7 +17,6 @@ from pipeline.export import export_onnx, export_sb3
 from pipeline.files import write_yaml
 from pipeline.metrics import write_metrics, write_rows
 from pipeline.params import Params
-from pipeline.policy import Policy
 from pipeline.ppo import TensorPPO
 from pipeline.provenance import Run
 from pipeline.resume import Progress
@@ -87,12 +86,11 @@ def write_configurations(folder: Path, params: Params, cfg: Any, settings: dict[
 
 def write_results(
     models: Path, metrics: Path, model: TensorPPO, params: Params, settings: dict[str, Any], curve: LearningCurve
-) -> Policy:
-    """Write the trained unit, its exports, the metrics and the learning curve; returns the policy."""
+) -> None:
+    """Write the trained unit, its exports, the metrics and the learning curve."""
     policy = trained_unit(model, params.sim.task, settings)
     export_sb3(models, model, policy)
     export_onnx(models / "policy.onnx", policy)
     policy.save(models)
     write_rows(metrics / "learning_curve.csv", curve.rows)
     write_metrics(metrics / "train.json", {**curve.summary(), "policy_sha256": policy.sha256})
-    return policy

@@ -19,7 +19,7 @@ def evaluate(params: Params, run: Run) -> None:
     policy = Policy.load(MODELS)
     settings = params.evaluate
     cfg, _ = simulation.configure(params, num_envs=min(settings.num_envs, settings.episodes), seed=settings.seed)
-    run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__, policy_sha256=policy.sha256)
+    run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
     with simulation.running(params, cfg, run.folder / "simulator.log") as env:
         policy.check_matches(params.sim.task, env.observation_space, env.action_space)
         run.end_phase("start")

@@ -19,7 +19,7 @@ def render(params: Params, run: Run) -> None:
     cfg, _ = simulation.configure(params, num_envs=settings.num_envs, seed=settings.seed)
     camera.check(cfg, settings)
     camera.add_camera(cfg, settings.camera, width=settings.width, height=settings.height, samples=camera.SAMPLES)
-    run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__, policy_sha256=policy.sha256)
+    run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
     with simulation.running(params, cfg, run.folder / "simulator.log") as env:
         policy.check_matches(params.sim.task, env.observation_space, env.action_space)
         run.end_phase("start")

@@ -38,9 +38,8 @@ def train(params: Params, run: Run) -> None:
             run.end_phase("start")
             curve = learn(model, env, params, settings, run, MODELS / "checkpoints", store)
         run.end_phase("learn")
-        policy = write_results(MODELS, METRICS, model, params, settings, curve)
+        write_results(MODELS, METRICS, model, params, settings, curve)
         store.finish(MODELS / WEIGHTS_FILE)
-    run.note(policy_sha256=policy.sha256)
 
 
 if __name__ == "__main__":

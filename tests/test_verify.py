@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.sim
 VERIFY = (sys.executable, "-m", "tools.verify")
 # Another user in another place; the home folder stays, for its cache of compiled kernels.
 ELSEWHERE: dict[str, Any] = {"TZ": "Asia/Tokyo", "LC_ALL": "C", "USER": "nobody", "LOGNAME": "nobody"}
+ELSEWHERE["ATEN_CPU_CAPABILITY"] = "default"  # which would change the bits
 
 
 @pytest.fixture
@@ -93,9 +95,13 @@ def test_on_another_kind_of_machine_the_evaluations_are_compared_and_called_no_p
 
 def test_it_says_in_what_this_machine_is_another(project: Project):
     provenance = json.loads((project.folder / "metrics" / "provenance.json").read_text())
-    assert other_machine(provenance) == []
-    provenance["train"]["machine"]["cpu"] = "Z80"
-    assert [line for line in other_machine(provenance) if line.endswith("; recorded Z80")]
+    assert other_machine(provenance, provenance) == []
+    another = copy.deepcopy(provenance)
+    another["train"]["machine"]["cpu"] = "Z80"
+    another["evaluate"]["device"] = "cuda:0"
+    differences = other_machine(another, provenance)
+    assert [line.partition("; recorded ")[2] for line in differences] == ["cuda:0", "Z80"]
+    assert "nobody knows on which" in other_machine({}, provenance)[0]
 
 
 def test_an_unknown_revision_is_one_sentence(project: Project):
@@ -110,3 +116,14 @@ def test_provenance_tells_what_made_the_results(project: Project):
     for line in ("train:", "  device: cpu", "  resumed_from: 0", "  uncommitted: []", "    torch: 2.11.0"):
         assert f"\n{line}\n" in f"\n{shown}"
     assert "another run" not in shown
+
+
+def test_provenance_says_when_results_come_from_the_cache_and_the_record_from_another_run(project: Project, tmp_path):
+    clone = Project(shutil.copytree(project.folder, tmp_path / "clone"))
+    for seed in (5, 1_000_000):
+        clone.edit_params({"evaluate": {"seed": seed}})
+        clone.run("dvc", "repro", "evaluate")
+    shown = clone.run(sys.executable, "-m", "tools.provenance").stdout
+    assert [line for line in shown.splitlines() if "another run" in line] == [
+        "# evaluate: this is another run's record; DVC has taken these results from its cache"
+    ]

@@ -7,9 +7,8 @@ import json
 
 import yaml
 
-from pipeline.files import read_json
-from pipeline.provenance import PROVENANCE
-from pipeline.stage import METRICS
+from pipeline.provenance import PROVENANCE, is_of
+from pipeline.store import LOCK_FILE
 from tools.revisions import file_at
 
 
@@ -18,14 +17,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("revision", nargs="?", help="commit, tag, branch or experiment; without, what is here")
     revision = parser.parse_args().revision
-    stages, metrics = (
-        json.loads(file_at(revision, str(path))) if revision else read_json(path)
-        for path in (PROVENANCE, METRICS / "train.json")
+    provenance, lock = (
+        file_at(revision, str(path)) if revision else path.read_text() if path.exists() else ""
+        for path in (PROVENANCE, LOCK_FILE)
     )
+    stages = json.loads(provenance or "{}")
     print(yaml.safe_dump(stages, sort_keys=False, width=120), end="")
-    made = metrics.get("policy_sha256")
     for stage, record in stages.items():
-        if record.get("policy_sha256") != made:
+        if not is_of(record, lock):
             print(f"# {stage}: this is another run's record; DVC has taken these results from its cache")
 
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
-
 from pipeline.files import read_json
-from pipeline.provenance import PROVENANCE
+from pipeline.provenance import PROVENANCE, is_of
 from pipeline.stage import METRICS, MODELS, VIDEOS
+from pipeline.store import LOCK_FILE
 
 
 def main() -> None:
     """Print the evaluation and the places of the outputs."""
-    metrics = json.loads((METRICS / "evaluate.json").read_text())
+    lock = LOCK_FILE.read_text() if LOCK_FILE.exists() else ""
     # Not of a stage whose results DVC has taken from its cache.
-    made_here = {
-        stage: record["seconds"]
-        for stage, record in read_json(PROVENANCE).items()
-        if record.get("policy_sha256") == metrics["policy_sha256"]
-    }
-    print(
-        f"\nreturn        {metrics['return_mean']:.3f}  ({metrics['return_low']:.3f} to {metrics['return_high']:.3f})"
-    )
-    if "success_rate" in metrics:
-        print(f"success rate  {metrics['success_rate']:.1%}")
+    made_here = {stage: record["seconds"] for stage, record in read_json(PROVENANCE).items() if is_of(record, lock)}
+    trained, evaluated = (read_json(METRICS / f"{stage}.json") for stage in ("train", "evaluate"))
+    print()
+    if evaluated.get("policy_sha256") != trained.get("policy_sha256"):
+        print("return        not evaluated; run `make repro`")
+    elif evaluated:
+        low, high = evaluated["return_low"], evaluated["return_high"]
+        print(f"return        {evaluated['return_mean']:.3f}  ({low:.3f} to {high:.3f})")
+        if "success_rate" in evaluated:
+            print(f"success rate  {evaluated['success_rate']:.1%}")
     if made_here:
         print(f"seconds       {', '.join(f'{stage} {seconds:.0f}' for stage, seconds in made_here.items())}")
     print(f"video         {VIDEOS}/cartpole.mp4")
