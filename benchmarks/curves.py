@@ -15,9 +15,10 @@ from pipeline.params import load_params
 
 MACHINE = Machine("cpu", "physx")
 RETURN = "rollout/ep_rew_mean"
-AS_SHIPPED, SAME, STOCK = "ours, as shipped", "ours, without what SB3 has not", "stock SB3"
+AS_SHIPPED, SAME, STOCK = "ours, as shipped", "ours, statistics and checkpoints as SB3", "stock SB3"
 
-# What stock SB3 has not: statistics that stay as they are, and fresh starts at checkpoints.
+# Statistics that go on, and no fresh starts at checkpoints. What differs still: ours begins at random steps of the
+# episodes, and a time-out is worth its own last observation, where Isaac Lab takes the first after the reset.
 WITHOUT = {"normalize.until": None, "train.checkpoint_every": None}
 
 

@@ -70,7 +70,6 @@ def stage(folder: Path, params: Mapping[str, Any]) -> list[str]:
         yaml.dump(values, file)
     for linked in ("assets", "dvc.yaml"):
         (folder / linked).symlink_to(ROOT / linked)
-    (folder / "metrics").mkdir()
     return [sys.executable, "-m", "stages.train"]
 
 

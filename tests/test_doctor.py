@@ -25,6 +25,14 @@ def test_doctor_goes_on_after_a_failure_and_exits_with_1(untouched: Project):
     assert "did you mean episode_length_s" in failed[1]
 
 
+def test_doctor_goes_on_after_a_mistyped_task(untouched: Project):
+    untouched.edit_params({"sim": {"task": "Isaac-Cartpol"}})
+    result = untouched.run("python", "-m", "tools.doctor", check=False)
+    assert result.returncode == 1
+    assert not result.stderr
+    assert result.stdout.splitlines()[-1].startswith("DVC remote    ok")
+
+
 def test_doctor_tells_who_has_no_name_what_dvc_needs_it_for(untouched: Project, tmp_path):
     untouched.run("git", "config", "--unset", "user.email")
     nobody = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "GIT_CONFIG_NOSYSTEM": "1"}

@@ -45,6 +45,7 @@ def _task(params: Params) -> str:
 
 
 def _settings(params: Params) -> str:
+    checks.check_task(params.sim)  # else the task's configuration cannot be looked up
     check_settings(params)
     return f"{len(params.env)} overrides of the task's configuration"
 
@@ -67,7 +68,10 @@ def _libraries(params: Params) -> str:
 def _disk(params: Params) -> str:
     free = shutil.disk_usage(".").free / 1e9
     if free < FREE_GIGABYTES:
-        raise UserError(f"{free:.1f} GB free; make room for {FREE_GIGABYTES} GB, for example with `dvc gc --workspace`")
+        raise UserError(
+            f"{free:.1f} GB free; make room for {FREE_GIGABYTES} GB, for example with "
+            "`dvc gc --all-commits --all-experiments`"
+        )
     return f"{free:.0f} GB free"
 
 
