@@ -65,8 +65,20 @@ def test_an_experiment_that_was_killed_leaves_a_detached_head_which_is_mended(un
     assert not mend(untouched), "who has detached HEAD by choice wants it so"
 
 
+def test_a_head_that_stayed_detached_through_later_experiments_is_mended(untouched: Project):
+    branch = untouched.run("git", "branch", "--show-current").stdout.strip()
+    with untouched.start("dvc", "exp", "run", "-S", "seed=3", "train", start_new_session=True) as dvc:
+        wait_until(lambda: bool(stage_processes(untouched, "train")), seconds=120)
+        dvc.kill()
+        dvc.communicate(timeout=60)
+    untouched.run("dvc", "exp", "run", "-S", "seed=4", "train")
+    assert untouched.run("dvc", "exp", "run", "-S", "ppo.gamma=3", "train", check=False).returncode
+    assert not untouched.run("git", "branch", "--show-current").stdout
+    assert mend(untouched) == branch
+
+
 def test_a_detached_head_with_a_commit_of_its_own_stays(untouched: Project):
-    untouched.run("git", "update-ref", "refs/exps/exec/EXEC_BASELINE", "HEAD")  # as DVC leaves it
-    untouched.run("git", "checkout", "--quiet", "--detach")
+    untouched.run("dvc", "exp", "run", "--queue", "-S", "seed=3")
+    untouched.run("git", "checkout", "--quiet", "--detach")  # as DVC leaves it
     untouched.run("git", "commit", "--quiet", "--allow-empty", "--message", "Mine")
     assert not mend(untouched)

@@ -6,6 +6,7 @@ As it writes: half a dvc.lock, or a folder without an entry in its run cache; in
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 from pathlib import Path
@@ -28,16 +29,31 @@ def main() -> None:
 
 def _leave_experiment(repo: Repo) -> None:
     """Go back to the branch where ``dvc exp run`` had detached HEAD, unless it is running, or HEAD has moved on."""
-    if not repo.scm.get_ref(EXEC_BASELINE) or repo.experiments.workspace_queue.get_running_exp():
+    if repo.experiments.workspace_queue.get_running_exp():
         return
-    before = "@{-1}"  # what was checked out before HEAD was detached, for Git
-    head, tip = _git("rev-parse", "HEAD"), _git("rev-parse", "--verify", "--quiet", before)
-    if head == tip and not _git("branch", "--show-current"):
-        branch = _git("rev-parse", "--abbrev-ref", before)
+    if branch := _left_by_dvc():
         _git("switch", "--quiet", branch)
         print(f"DVC was killed in an experiment, with HEAD detached; Git is on {branch} again, and no file has changed")
-    for ref in (EXEC_BASELINE, EXEC_MERGE):
+    for ref in filter(repo.scm.get_ref, (EXEC_BASELINE, EXEC_MERGE)):
         repo.scm.remove_ref(ref)
+
+
+def _left_by_dvc() -> str:
+    """The branch that HEAD would be on, had DVC not been killed; nothing if HEAD is where somebody else put it.
+
+    DVC detaches HEAD twice, to save the params and to run; the killed one, and all that came after, did not go back.
+    """
+    head = _git("rev-parse", "HEAD")
+    if _git("branch", "--show-current"):
+        return ""
+    for move, before in itertools.pairwise(_git("reflog", "--format=%gs", "HEAD").splitlines()):
+        source = move.removeprefix("checkout: moving from ").removesuffix(f" to {head}")
+        if source not in (move, head):
+            saved = before == f"dvc: Restore HEAD to '{source}'"
+            return source if saved and _git("rev-parse", f"refs/heads/{source}") == head else ""
+        if source == move and not move.startswith(("dvc: ", "commit: dvc: ")):
+            return ""
+    return ""
 
 
 def _git(*arguments: str) -> str:
