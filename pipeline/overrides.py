@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
+from isaaclab.utils.string import string_to_callable
+
 from pipeline.errors import UserError
 from pipeline.params import did_you_mean
 
 ASSETS = Path("assets")  # what DVC holds the stages to
+USD = (".usd", ".usda", ".usdc", ".usdz")
 
 
 def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
@@ -39,9 +43,9 @@ def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
             override(old, str(key), item, parent=here)
     elif below or not _of_a_kind(_annotation(cfg, name), old, value):
         raise UserError(f"{parent}.{path} is {_describe(old)} in the task's configuration (given: {value!r})")
-    elif isinstance(value, str) and Path(value).is_file() and not _is_tracked(value):
-        raise UserError(f"{parent}.{path}: DVC would not see a change of {value}; put the file into {ASSETS}/")
     else:
+        if isinstance(value, str):
+            _check_tracked(f"{parent}.{path}", value, is_function=callable(old))
         value = tuple(value) if isinstance(old, tuple) else value  # YAML has lists alone
         cfg.__setitem__(name, value) if isinstance(cfg, dict) else setattr(cfg, name, value)
 
@@ -58,18 +62,32 @@ def _annotation(cfg: Any, name: str) -> str:
 
 def _of_a_kind(annotation: str, old: Any, new: Any) -> bool:
     """Whether ``new`` may take the place of ``old``; null may take a section's, to switch it off."""
-    if old is None or (new is None and _has_fields(old)):
-        return True
-    if new is None or isinstance(new, Mapping):
+    if isinstance(new, Mapping) or (new is None and not _has_fields(old)):
         return not annotation or ("None" if new is None else "dict") in annotation
+    if old is None or new is None:
+        return True
+    if callable(old):
+        return isinstance(new, str)
     if isinstance(old, bool) or isinstance(new, bool):
         return isinstance(old, bool) and isinstance(new, bool)
     kinds = (int if annotation == "int" else (int, float), (list, tuple), str)
     return not _has_fields(old) and all(isinstance(new, kind) for kind in kinds if isinstance(old, kind))
 
 
-def _is_tracked(file: str) -> bool:
-    return Path(os.path.abspath(file)).is_relative_to(ASSETS.absolute())
+def _check_tracked(path: str, value: str, *, is_function: bool) -> None:
+    """Refuse a file that DVC would not see a change of, and a function that is not in an installed package."""
+    if is_function:
+        try:
+            module = importlib.import_module(string_to_callable(value).__module__)
+        except (AttributeError, ImportError, ValueError):
+            raise UserError(f"{path} should be a function, as package.module:function (given: {value!r})") from None
+        if Path(str(module.__file__)).is_relative_to(Path.cwd()) and "site-packages" not in str(module.__file__):
+            raise UserError(f"{path}: DVC would not see a change of {value}; take a function of an installed package")
+        return
+    exists = Path(value).is_file()
+    is_asset = exists and Path(os.path.abspath(value)).is_relative_to(ASSETS.absolute())
+    if not is_asset and (exists or (Path(value).suffix in USD and "://" not in value)):
+        raise UserError(f"{path}: DVC would not see a change of {value}; put the file into {ASSETS}/")
 
 
 def _describe(value: Any) -> str:

@@ -143,6 +143,17 @@ REFUSED = [
     ({"env": {"decimation": None}}, "env.decimation is 2, of type int in the task's configuration (given: None)"),
     ({"env": {"decimation": 0.5}}, "env.decimation is 2, of type int in the task's configuration (given: 0.5)"),
     ({"env": {"decimation": 300}}, "render.fps should divide the task's 0 steps a second"),
+    (
+        {"env": {"rewards.pole_pos.func": "foo:bar"}},
+        "env.rewards.pole_pos.func should be a function, as package.module",
+    ),
+    ({"env": {"rewards.pole_pos.func": 5}}, "(given: 5)"),
+    (
+        {"env": {"rewards.pole_pos.func": "pipeline.files:read_json"}},
+        "func: DVC would not see a change of pipeline.files",
+    ),
+    ({"env": {"commands": {"foo": 1}}}, "(given: {'foo': 1})"),
+    ({"env": {"scene.robot.spawn.usd_path": "assets/nowhere.usd"}}, "DVC would not see a change of assets/nowhere.usd"),
     ({"env": {"rewards.pole_pos.weight": None}}, "env.rewards.pole_pos.weight is -1.0, of type float"),
     (
         {"env": {"scene.robot.spawn.usd_path": "README.md"}},
