@@ -183,11 +183,12 @@ def main(engine: str, asset: str, output: str) -> None:
     params = params.model_copy(
         update={
             "sim": params.sim.model_copy(update=sim),
-            "env": {"sim.dt": STEP, "scene.robot.spawn.usd_path": asset},
+            "env": {"sim.dt": STEP},
         }
     )
     starts = torch.tensor([*EXPERIMENTS.values(), *LIMITS.values()])
     cfg, _ = configure(params, num_envs=len(starts), seed=0)
+    cfg.scene.robot.spawn.usd_path = asset
     with running(params, cfg, Path(output).with_suffix(".log")) as env:
         env.reset()
         robot = env.unwrapped.scene["robot"]

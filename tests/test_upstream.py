@@ -60,11 +60,11 @@ def test_a_multi_agent_task_is_one_agent_to_sb3(untouched: Project):
         ("polePoleJoint", "pole_to_pendulum"),
     ]:
         asset = asset.replace(theirs, ours)
-    (untouched.folder / "double.usda").write_text(asset)
+    (untouched.folder / "assets" / "double.usda").write_text(asset)
     untouched.edit_params(
         {
             "sim": {"task": "Isaac-Pendulum-MARL-Direct", "agent": "skrl_cfg_entry_point"},
-            "env": {"scene.robot.spawn.usd_path": "double.usda", "scene.ground": None, "episode_length_s": 0.1},
+            "env": {"scene.robot.spawn.usd_path": "assets/double.usda", "scene.ground": None, "episode_length_s": 0.1},
         }
     )
     code = """
