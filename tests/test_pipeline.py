@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.params import Params, load_params
 from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
@@ -175,3 +176,15 @@ def test_a_second_clone_pulls_one_file_or_all_and_is_up_to_date(project, tmp_pat
 
 def same_bytes(first: Path, second: Path) -> bool:
     return first.read_bytes() == second.read_bytes()
+
+
+def test_a_decay_is_not_rounded():
+    params = load_params().model_dump()
+    params["ppo"]["learning_rate"] = "lin_1.23456789e-3"
+    assert Params.model_validate(params).ppo.learning_rate == "lin_0.00123456789"
+
+
+def test_the_summary_of_a_pipeline_without_results_is_no_traceback(untouched: Project):
+    result = untouched.run(sys.executable, "-m", "tools.summary")
+    assert not result.stderr
+    assert "return " not in result.stdout
