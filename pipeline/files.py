@@ -52,9 +52,14 @@ def to_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
 
 
+def read_text(path: Path) -> str:
+    """The content of a text file, nothing if there is none; what is damaged in it, and so no text, is replaced."""
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a JSON file; nothing if there is none."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(read_text(path) or "{}")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -45,7 +45,8 @@ def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
         raise UserError(f"{parent}.{path} is {_describe(old)} in the task's configuration (given: {value!r})")
     else:
         if isinstance(value, str):
-            _check_tracked(f"{parent}.{path}", value, is_function=callable(old))
+            check = _check_function if callable(old) else _check_file
+            check(f"{parent}.{path}", value)
         value = tuple(value) if isinstance(old, tuple) else value  # YAML has lists alone
         cfg.__setitem__(name, value) if isinstance(cfg, dict) else setattr(cfg, name, value)
 
@@ -74,16 +75,18 @@ def _of_a_kind(annotation: str, old: Any, new: Any) -> bool:
     return not _has_fields(old) and all(isinstance(new, kind) for kind in kinds if isinstance(old, kind))
 
 
-def _check_tracked(path: str, value: str, *, is_function: bool) -> None:
-    """Refuse a file that DVC would not see a change of, and a function that is not in an installed package."""
-    if is_function:
-        try:
-            module = importlib.import_module(string_to_callable(value).__module__)
-        except (AttributeError, ImportError, ValueError):
-            raise UserError(f"{path} should be a function, as package.module:function (given: {value!r})") from None
-        if Path(str(module.__file__)).is_relative_to(Path.cwd()) and "site-packages" not in str(module.__file__):
-            raise UserError(f"{path}: DVC would not see a change of {value}; take a function of an installed package")
-        return
+def _check_function(path: str, value: str) -> None:
+    """Refuse what is no function, and one that is not in an installed package: DVC would not see a change of it."""
+    try:
+        file = str(importlib.import_module(string_to_callable(value).__module__).__file__)
+    except (AttributeError, ImportError, ValueError):
+        raise UserError(f"{path} should be a function, as package.module:function (given: {value!r})") from None
+    if Path(file).is_relative_to(Path.cwd()) and "site-packages" not in file:
+        raise UserError(f"{path}: DVC would not see a change of {value}; take a function of an installed package")
+
+
+def _check_file(path: str, value: str) -> None:
+    """Refuse a file that DVC would not see a change of."""
     exists = Path(value).is_file()
     is_asset = exists and Path(os.path.abspath(value)).is_relative_to(ASSETS.absolute())
     if not is_asset and (exists or (Path(value).suffix in USD and "://" not in value)):

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from pipeline import interruption
 from pipeline.errors import UserError
-from pipeline.files import write_atomically
+from pipeline.files import read_text, write_atomically
 
 FOLDER = ".resume"
 LOCK_FILE = Path("dvc.lock")
@@ -109,9 +109,8 @@ class Store:
         return sorted(int(path.name) for path in self.folder.glob("[0-9]*"))
 
     def _sums(self, timesteps: int) -> dict[str, str]:
-        path = self._checkpoint(timesteps) / SUMS
-        text = path.read_text(errors="replace") if path.exists() else ""
-        return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
+        lines = read_text(self._checkpoint(timesteps) / SUMS).splitlines()
+        return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
     def _matches(self, timesteps: int, names: Iterable[str], sums: Mapping[str, str]) -> bool:
         paths = {name: self._checkpoint(timesteps) / name for name in names}
@@ -132,7 +131,7 @@ def forget_recorded(repository: Path) -> None:
     Not when the training ends: DVC could be killed before it has recorded it. And before a training starts, lest one
     that is asked for again (``--force``) goes on from the checkpoints of the one before.
     """
-    recorded = LOCK_FILE.read_text() if LOCK_FILE.exists() else ""
+    recorded = read_text(LOCK_FILE)
     for finished in (repository / FOLDER).glob(f"*/{FINISHED}"):
         if finished.read_text() in recorded:
             _delete(finished.parent)

@@ -47,3 +47,10 @@ def test_a_stopped_pipeline_ends_with_the_dvc_lock_of_another(tmp_path: Path, ba
     stopped.run("dvc", "repro")
     assert went_on_from(stopped) >= 2 * changes["train"]["checkpoint_every"]
     assert (stopped.folder / "dvc.lock").read_text() == (whole.folder / "dvc.lock").read_text()
+
+
+def test_a_training_that_was_stopped_on_a_gpu_begins_at_the_beginning_on_the_cpu(tmp_path: Path):
+    stopped = copy_project(tmp_path / "clone", LONG)  # sim.device: auto
+    stop_when(stopped, lambda: has_checkpoints(stopped, 2), "SIGKILL to both", "dvc", "repro", "train")
+    stopped.run("dvc", "repro", "train", CUDA_VISIBLE_DEVICES="")
+    assert went_on_from(stopped) == 0

@@ -7,6 +7,7 @@ import json
 
 import yaml
 
+from pipeline.files import read_text
 from pipeline.provenance import PROVENANCE, is_of
 from pipeline.store import LOCK_FILE
 from tools.revisions import file_at
@@ -18,8 +19,7 @@ def main() -> None:
     parser.add_argument("revision", nargs="?", help="commit, tag, branch or experiment; without, what is here")
     revision = parser.parse_args().revision
     provenance, lock = (
-        file_at(revision, str(path)) if revision else path.read_text() if path.exists() else ""
-        for path in (PROVENANCE, LOCK_FILE)
+        file_at(revision, str(path)) if revision else read_text(path) for path in (PROVENANCE, LOCK_FILE)
     )
     stages = json.loads(provenance or "{}")
     print(yaml.safe_dump(stages, sort_keys=False, width=120), end="")

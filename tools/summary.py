@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.files import read_json
+from pipeline.files import read_json, read_text
 from pipeline.provenance import PROVENANCE, is_of
 from pipeline.stage import METRICS, MODELS, VIDEOS
 from pipeline.store import LOCK_FILE
@@ -10,7 +10,7 @@ from pipeline.store import LOCK_FILE
 
 def main() -> None:
     """Print the evaluation and the places of the outputs."""
-    lock = LOCK_FILE.read_text() if LOCK_FILE.exists() else ""
+    lock = read_text(LOCK_FILE)
     # Not of a stage whose results DVC has taken from its cache.
     made_here = {stage: record["seconds"] for stage, record in read_json(PROVENANCE).items() if is_of(record, lock)}
     trained, evaluated = (read_json(METRICS / f"{stage}.json") for stage in ("train", "evaluate"))
