@@ -62,7 +62,9 @@ def _annotation(cfg: Any, name: str) -> str:
 
 
 def _of_a_kind(annotation: str, old: Any, new: Any) -> bool:
-    """Whether ``new`` may take the place of ``old``; null may take a section's, to switch it off."""
+    """Whether ``new`` may take the place of ``old``; null may take a section's, to switch it off, and NaN nobody's."""
+    if any(item != item for item in (new if isinstance(new, list | tuple) else [new])):
+        return False
     if isinstance(new, Mapping) or (new is None and not _has_fields(old)):
         return not annotation or ("None" if new is None else "dict") in annotation
     if old is None or new is None:

@@ -155,6 +155,8 @@ REFUSED = [
     ({"env": {"commands": {"foo": 1}}}, "(given: {'foo': 1})"),
     ({"env": {"scene.robot.spawn.usd_path": "assets/nowhere.usd"}}, "DVC would not see a change of assets/nowhere.usd"),
     ({"env": {"rewards.pole_pos.weight": None}}, "env.rewards.pole_pos.weight is -1.0, of type float"),
+    ({"env": {"rewards.pole_pos.weight": float("nan")}}, "in the task's configuration (given: nan)"),
+    ({"env": {"events.reset_cart_position.params.position_range": [float("nan"), 1.0]}}, "(given: [nan, 1.0])"),
     (
         {"env": {"scene.robot.spawn.usd_path": "README.md"}},
         "usd_path: DVC would not see a change of README.md; put the",
@@ -198,8 +200,8 @@ print(json.dumps(sentences))
         assert "\n" not in sentence
 
 
-def test_a_reward_that_is_not_a_number_ends_the_training_in_one_sentence(untouched: Project):
-    untouched.edit_params(TINY | {"env": {"rewards.pole_pos.weight": float("nan")}})
+def test_a_reward_that_is_not_finite_ends_the_training_in_one_sentence(untouched: Project):
+    untouched.edit_params(TINY | {"env": {"rewards.pole_pos.weight": 1e39}})
     result = untouched.run("python", "-m", "stages.train", check=False)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("train: a reward was not finite after 16 timesteps; nothing was")
