@@ -59,7 +59,7 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a JSON file; nothing if there is none."""
-    return json.loads(read_text(path) or "{}")
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
