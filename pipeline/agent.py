@@ -9,14 +9,24 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn, optim
 
 from pipeline.description import policy_arguments, ppo_arguments
 from pipeline.environment import TensorEnv
 from pipeline.errors import UserError
 from pipeline.normalize import TensorNormalize
-from pipeline.params import RANDOM_WEIGHTS, Params, check_batch_size
+from pipeline.params import RANDOM_WEIGHTS, Params, Sim, check_batch_size
 from pipeline.policy import JSON_FILE, Policy, PolicyError
 from pipeline.ppo import TensorPPO
+
+# The activations with the same bits on every machine (tests/bits.py). Softplus and Mish, for two, use the C library's
+# logarithm in float32, which glibc rounds differently since 2.41.
+EXACT_ACTIVATIONS = (
+    *("CELU", "ELU", "GELU", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid"),
+    *("ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softsign", "Tanh"),
+)
+# Those that torch steps for all weights in one call, with the gradients clipped on the way (`pipeline.update`).
+OPTIMIZERS = ("Adam", "AdamW", "SGD")
 
 # What Isaac Lab's agent files hold beside PPO's arguments; the params have keys of their own for it.
 NOT_PPO = ("seed", "n_timesteps", "device", "normalize_input", "normalize_value", "clip_obs")
@@ -46,7 +56,22 @@ def resolve_settings(params: Params, agent: dict[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"params.yaml: {error}") from None
     _check_policy(settings)
+    _check_classes(policy_arguments(settings), params.sim)
     return settings
+
+
+def _check_classes(arguments: dict[str, Any], sim: Sim) -> None:
+    """Refuse an optimizer that the update does not know, and an activation whose bits are the machine's."""
+    optimizer, activation = (arguments.get(name) for name in ("optimizer_class", "activation_fn"))
+    if optimizer and optimizer not in [getattr(optim, name) for name in OPTIMIZERS]:
+        raise UserError(
+            f"ppo.policy_kwargs.optimizer_class: should be one of {', '.join(OPTIMIZERS)} (given: {optimizer.__name__})"
+        )
+    if sim.deterministic and activation and activation not in [getattr(nn, name) for name in EXACT_ACTIVATIONS]:
+        raise UserError(
+            f"ppo.policy_kwargs.activation_fn: {activation.__name__} need not give the same bits everywhere; take "
+            f"one of {', '.join(EXACT_ACTIVATIONS)}, or set sim.deterministic to false"
+        )
 
 
 def _check_policy(settings: dict[str, Any]) -> None:

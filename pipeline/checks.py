@@ -11,6 +11,8 @@ from pathlib import Path
 from pipeline.errors import UserError
 from pipeline.params import Params, Sim, did_you_mean
 
+CPUINFO = Path("/proc/cpuinfo")
+INSTRUCTIONS = {"avx2", "fma"}
 LIBRARIES = ("libGL.so.1", "libOpenGL.so.0")
 
 
@@ -20,10 +22,21 @@ def check_all(params: Params) -> None:
     Raises:
         UserError: The first thing that is wrong with the params on this machine.
     """
+    check_processor()
     check_task(params.sim)
     check_physics(params.sim)
     check_device(params.sim)
     check_libraries(params.sim)
+
+
+def check_processor() -> None:
+    """Refuse a processor without AVX2, on which torch would take other code, and make other bits without a word."""
+    flags = set(CPUINFO.read_text().partition("\n\n")[0].split())
+    if missing := INSTRUCTIONS - flags:
+        raise UserError(
+            f"this processor lacks {' and '.join(sorted(missing))}, without which the bits would be others; "
+            "run it on an x86-64 processor with AVX2 (Intel since 2013, AMD since 2015)"
+        )
 
 
 def check_task(sim: Sim) -> None:
@@ -97,7 +110,7 @@ def check_device(sim: Sim) -> None:
     if number >= cuda_device_count():
         raise UserError(
             f"sim.device: {sim.device} was asked for, and this machine has {cuda_device_count()} CUDA devices; "
-            "take auto or cpu, or look at `nvidia-smi`"
+            "take cpu, or look at `nvidia-smi`"
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
-from torch import nn
+from torch import nn, optim
 
 Bound = float | None | list[float | None]  # null: unbounded; a single value holds for every entry
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")  # arguments that may change in the course of training
@@ -88,7 +88,9 @@ def describe_normalization(normalize: VecNormalize) -> dict[str, Any]:
 
 
 def policy_arguments(agent: dict[str, Any]) -> dict[str, Any]:
-    """SB3's ``policy_kwargs`` from PPO's arguments as plain values, with classes in place of names (``nn.ELU``).
+    """SB3's ``policy_kwargs`` from PPO's arguments as plain values, with classes in place of names.
+
+    ``nn.ELU`` is that of ``torch.nn``, ``optim.SGD`` that of ``torch.optim``.
 
     Raises:
         AttributeError: If torch has no such class.
@@ -96,6 +98,8 @@ def policy_arguments(agent: dict[str, Any]) -> dict[str, Any]:
     arguments = copy.deepcopy(agent.get("policy_kwargs") or {})
     if isinstance(activation := arguments.get("activation_fn"), str):
         arguments["activation_fn"] = getattr(nn, activation.removeprefix("nn."))
+    if isinstance(optimizer := arguments.get("optimizer_class"), str):
+        arguments["optimizer_class"] = getattr(optim, optimizer.removeprefix("torch.").removeprefix("optim."))
     return arguments
 
 

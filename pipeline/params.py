@@ -51,6 +51,12 @@ def _seed(value: Any) -> Any:
     return _number(value)
 
 
+def _device(value: Any) -> Any:
+    if value == "auto":
+        raise ValueError("auto would make other bits where there is a GPU; take cpu, or name the GPU, as cuda")
+    return value
+
+
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
@@ -75,7 +81,7 @@ class Sim(Section):
     agent: str
     physics: Literal["physx", "ovphysx", "isaacsim_physx", "newton_mjwarp", "newton_kamino"]
     frontend: Literal["torch", "warp"]
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    device: Annotated[str, BeforeValidator(_device), Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
     deterministic: Flag
     threads: Count
 

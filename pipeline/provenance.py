@@ -1,7 +1,4 @@
-"""What ran, on what, when: ``logs/<run>/run.json`` on this machine, and ``metrics/provenance.json`` in Git.
-
-Both are for people and for ``make verify``; no stage depends on them.
-"""
+"""What ran, on what, when: ``logs/<run>/run.json`` on this machine, for people; no stage depends on it."""
 
 from __future__ import annotations
 
@@ -17,15 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.files import read_json, write_json
+from pipeline.files import write_json
 from pipeline.inputs import PIPELINE_FILE, Inputs
 from pipeline.params import Params, read_sections
+from pipeline.records import add_record
 
-TIMING = Path("metrics/timing.json")
-PROVENANCE = Path("metrics/provenance.json")
-LOCAL = ("experiment", "host", "inputs", "params")  # not in Git: names of this machine, and what dvc.lock has anyway
 PACKAGES = ("isaaclab", "ovphysx", "newton", "warp-lang", "torch", "stable-baselines3", "numpy")
-DECISIVE = ("python", "cpu", "gpus")  # of the facts about a machine, those that can change the bits
 
 
 class Run:
@@ -60,8 +54,10 @@ class Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that decides the bits of the run: what the stage reads, and what it runs on, once the device is noted."""
-        return {"inputs": self.inputs.before, **made_on(self.record)}
+        """All that decides the bits of the run: what the stage reads, the packages, and the GPU if it is on one."""
+        device = self.record["device"]
+        gpus = self.record["machine"]["gpus"] if device != "cpu" else []
+        return {"inputs": self.inputs.before, "device": device, "gpus": gpus, "packages": self.record["packages"]}
 
     def __enter__(self) -> Run:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -73,9 +69,10 @@ class Run:
     ) -> None:
         self.end_phase("write")
         self.record["seconds"] = round(time.monotonic() - self._started[0], 3)
-        self._write("finished" if kind is None else f"failed: {kind.__name__}: {error}")
         if kind is None:
-            self._publish()
+            self.record["outputs"] = _outputs(self.record["stage"])
+            add_record(self.record)
+        self._write("finished" if kind is None else f"failed: {kind.__name__}: {error}")
 
     def note(self, **facts: Any) -> None:
         """Add facts to the record."""
@@ -89,29 +86,9 @@ class Run:
         self.record["phases"][name] = {"wall_seconds": wall, "cpu_seconds": cpu}
         self._phase_started = now
 
-    def _publish(self) -> None:
-        """Put this run's record beside the outputs that it made, for Git."""
-        # None of it is an output: times, for one, are what two honest runs may differ in.
-        stage = self.record["stage"]
-        record = {name: value for name, value in self.record.items() if name not in LOCAL}
-        record["outputs"] = _outputs(stage)
-        _add(PROVENANCE, stage, record)
-        _add(TIMING, f"{stage}_seconds", self.record["seconds"])
-
     def _write(self, state: str) -> None:
         self.record["state"] = state
         write_json(self.folder / "run.json", self.record)
-
-
-def made_on(record: dict[str, Any]) -> dict[str, Any]:
-    """Of the record of a run, what it ran on, as far as it can change the bits."""
-    machine = {name: record["machine"][name] for name in DECISIVE}
-    return {"device": record["device"], **machine, **record["packages"]}
-
-
-def is_of(record: dict[str, Any], lock: str) -> bool:
-    """Whether the run of ``record`` made the files that ``lock``, the text of a dvc.lock, is about."""
-    return all(digest in lock for digest in record.get("outputs", {}).values())
 
 
 def _outputs(stage: str) -> dict[str, str]:
@@ -120,10 +97,6 @@ def _outputs(stage: str) -> dict[str, str]:
     entries = [entry for kind in ("outs", "metrics", "plots") for entry in listed.get(kind, [])]
     paths = [Path(entry if isinstance(entry, str) else next(iter(entry))) for entry in entries]
     return {str(path): hashlib.md5(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
-
-
-def _add(path: Path, name: str, value: Any) -> None:
-    write_json(path, read_json(path) | {name: value})
 
 
 def _clocks() -> tuple[float, float]:
@@ -161,7 +134,9 @@ def cpu_model() -> str:
 
 def _uncommitted(files: list[str]) -> list[str]:
     """Those of ``files`` that are not as in the revision; what DVC keeps, Git does not know."""
-    status = _said_by("git", "status", "--porcelain", "--", *files).splitlines()
+    # --short: relative to this folder, which may lie within a larger repository; --porcelain never is.
+    settings = ("-c", "status.relativePaths=true", "-c", "color.status=false")
+    status = _said_by("git", *settings, "status", "--short", "--", *files).splitlines()
     return [line.strip().partition(" ")[2].strip() for line in status]
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import gymnasium as gym
 import isaaclab_tasks  # noqa: F401  (registers the tasks)
-import torch
 from isaaclab.app import launch_simulation, validate_launch
 from isaaclab.envs import DirectMARLEnvCfg, ManagerBasedRLEnvCfg
 from isaaclab.sim import GroundPlaneCfg
@@ -28,6 +27,7 @@ from pipeline.params import Params, Sim
 from pipeline.workarounds import allow_pinned_arrays_without_cuda, step_physx_on_the_calling_thread
 
 CARTPOLE = Path("assets/cartpole.usda")
+PLACES = ("log_dir", "cooked_collider_cache_dir")  # fields that name folders of one machine and user
 NVIDIA_CARTPOLE = "/Classic/Cartpole/cartpole.usd"
 
 
@@ -105,9 +105,7 @@ def _adapt_to_warp(cfg: Any, task: str) -> None:
 
 
 def resolve_device(device: str) -> str:
-    """Name the device that ``sim.device`` means on this machine: ``cpu`` or ``cuda:N``."""
-    if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    """The device that ``sim.device`` means, as torch names it: ``cpu`` or ``cuda:N``."""
     return "cuda:0" if device == "cuda" else device
 
 
@@ -139,14 +137,14 @@ def export_io_descriptors(cfg: Any, folder: Path) -> None:
 
 
 def describe(cfg: Any) -> dict[str, Any]:
-    """The configuration as plain values, the same in every folder and on every host."""
-    return {key: _plain(value) for key, value in to_dict(cfg).items() if key != "log_dir"}
+    """The configuration as plain values, the same in every folder, for every user and on every host."""
+    return _plain(to_dict(cfg))
 
 
 def _plain(value: Any) -> Any:
     """Reduce ``value`` to what every YAML reader knows; what is none of that becomes text, such as a slice."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items() if key not in PLACES}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value if value is None or type(value) in (bool, int, float, str) else str(value)

@@ -15,6 +15,7 @@ from pipeline import interruption
 from pipeline.checks import check_all
 from pipeline.errors import UserError
 from pipeline.inputs import Inputs
+from pipeline.numerics import pin_numerics
 from pipeline.params import Params, Sim, load_params
 from pipeline.provenance import Run
 from pipeline.workarounds import import_filelock_without_its_audit_hook
@@ -22,13 +23,6 @@ from pipeline.workarounds import import_filelock_without_its_audit_hook
 MODELS = Path("models")
 METRICS = Path("metrics")
 VIDEOS = Path("videos")
-
-# Set by whoever uses another program too, these would change the bits, and no record would tell.
-ARITHMETIC = (
-    *("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
-    *("NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "OPENBLAS_CORETYPE"),
-    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
-)
 
 Stage = Callable[[Params, Run], None]
 
@@ -75,9 +69,5 @@ def prepare_process(sim: Sim) -> None:
     gc.set_threshold(50_000, 20, 100)  # nor is there much later
     atexit.register(gc.freeze)  # nor at the end, where Python would look for it for a second
     import_filelock_without_its_audit_hook()
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(sim.threads)
-    for name in ARITHMETIC:
-        os.environ.pop(name, None)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # exact whether or not the simulator is asked to be
+    pin_numerics(sim.threads)

@@ -99,9 +99,12 @@ def write_mp4(path: Path, frames: np.ndarray, fps: int) -> None:
         command = [
             *(imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"),
             *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"),
+            # Without these two, the processor's own instructions decide how colours and bit rates are rounded.
+            *("-sws_flags", "bicubic+accurate_rnd+bitexact", "-x264-params", "cpu-independent=1"),
             *("-c:v", "libx264", "-preset", "medium", "-crf", "20", "-pix_fmt", "yuv420p"),
             # One thread and no dates or version strings: the same frames, the same bytes.
-            *("-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"),
+            *("-threads", "1", "-filter_threads", "1"),
+            *("-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"),
             *("-movflags", "+faststart", str(video)),
         ]
         result = subprocess.run(command, input=frames.tobytes(), capture_output=True, check=False)

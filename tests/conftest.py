@@ -104,6 +104,15 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def copy_project(folder: Path, changes: dict[str, Any] | None = None) -> Project:
     """Make a repository of the project's files, tracked or new, with small params, and ``changes`` to those."""
+    project = begin_repository(folder, without=RESULTS)
+    project.edit_params(SMALL)
+    project.edit_params(changes or {})
+    project.commit("Small experiment")
+    return project
+
+
+def begin_repository(folder: Path, without: tuple[str, ...] = ()) -> Project:
+    """Make a repository of the project's files, tracked or new, but for those whose paths begin so; commit nothing."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -112,16 +121,13 @@ def copy_project(folder: Path, changes: dict[str, Any] | None = None) -> Project
         check=True,
     ).stdout.splitlines()
     for name in listed:
-        if not name.startswith(RESULTS) and (ROOT / name).exists():
+        if not name.startswith(without) and (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.run("git", "config", "user.name", "Test")
     project.run("git", "config", "user.email", "test@localhost")
-    project.edit_params(SMALL)
-    project.edit_params(changes or {})
-    project.commit("Small experiment")
     return project
 
 

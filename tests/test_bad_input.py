@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline import checks
+from pipeline.errors import UserError
+from pipeline.params import load_params
 from tests.conftest import Project
 
 pytestmark = pytest.mark.unit
@@ -35,8 +38,17 @@ BAD_PARAMS = [
     ({"sim": {"physics": "newton_kamino"}}, "set sim.deterministic to false, or take newton_mjwarp"),
     ({"sim": {"frontend": "warp"}}, "set sim.physics to newton_mjwarp (given: physx)"),
     ({"sim": {"device": "gpu"}}, "sim.device:"),
+    ({"sim": {"device": "auto"}}, "sim.device: auto would make other bits where there is a GPU; take cpu, or name"),
     ({"sim": {"device": "cuda:99"}}, "sim.device: cuda:99 was asked for, and this machine has"),
 ]
+
+
+def test_a_processor_without_avx2_is_refused_before_it_makes_other_bits(monkeypatch, tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("model name\t: Intel(R) Xeon(R) CPU E5-2670\nflags\t\t: fpu sse4_2 avx\n\nprocessor\t: 1\n")
+    monkeypatch.setattr(checks, "CPUINFO", cpuinfo)
+    with pytest.raises(UserError, match="this processor lacks avx2 and fma, without which the bits would be others"):
+        checks.check_all(load_params())
 
 
 @pytest.mark.parametrize(("changes", "sentence"), BAD_PARAMS, ids=[sentence for _, sentence in BAD_PARAMS])

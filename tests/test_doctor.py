@@ -11,7 +11,18 @@ pytestmark = pytest.mark.unit
 
 def test_doctor_lists_every_check(untouched: Project):
     lines = untouched.run("python", "-m", "tools.doctor").stdout.splitlines()
-    names = ["params.yaml", "task", "physics", "device", "libraries", "settings", "disk", "Git", "DVC remote"]
+    names = [
+        "params.yaml",
+        "processor",
+        "task",
+        "physics",
+        "device",
+        "libraries",
+        "settings",
+        "disk",
+        "Git",
+        "DVC remote",
+    ]
     assert [line[:13].strip() for line in lines] == names
     assert all(line[13:].strip().startswith("ok") for line in lines)
 

@@ -50,7 +50,8 @@ def test_a_stopped_pipeline_ends_with_the_dvc_lock_of_another(tmp_path: Path, ba
 
 
 def test_a_training_that_was_stopped_on_a_gpu_begins_at_the_beginning_on_the_cpu(tmp_path: Path):
-    stopped = copy_project(tmp_path / "clone", LONG)  # sim.device: auto
+    stopped = copy_project(tmp_path / "clone", {**LONG, "sim": {"device": "cuda"}})
     stop_when(stopped, lambda: has_checkpoints(stopped, 2), "SIGKILL to both", "dvc", "repro", "train")
-    stopped.run("dvc", "repro", "train", CUDA_VISIBLE_DEVICES="")
+    stopped.edit_params({"sim": {"device": "cpu"}})
+    stopped.run("dvc", "repro", "train")
     assert went_on_from(stopped) == 0

@@ -50,8 +50,10 @@ def _same_order(monkeypatch, device):
         {"target_kl": 0.001},
         {"use_sde": True, "sde_sample_freq": 4},
         {"use_sde": True, "policy_kwargs": {"squash_output": True}, "ent_coef": 0.01},
+        {"policy_kwargs": {"optimizer_class": torch.optim.SGD}, "learning_rate": 0.1},
+        {"policy_kwargs": {"optimizer_class": torch.optim.AdamW}},
     ],
-    ids=["defaults", "value clipping", "early stop", "gSDE", "squashed"],
+    ids=["defaults", "value clipping", "early stop", "gSDE", "squashed", "SGD", "AdamW"],
 )
 @pytest.mark.usefixtures("_same_order")
 def test_learns_what_stock_sb3_learns(settings, device):

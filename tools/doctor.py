@@ -13,6 +13,7 @@ from dvc.repo import Repo
 from pipeline import checks
 from pipeline.errors import UserError
 from pipeline.params import Params, load_params
+from pipeline.provenance import cpu_model
 from stages.check import check_settings
 
 FREE_GIGABYTES = 2
@@ -37,6 +38,11 @@ def _passes(name: str, check: Callable[[Params], str], params: Params) -> bool:
         print(f"{name:<13} FAILED   {error}")
         return False
     return True
+
+
+def _processor(params: Params) -> str:
+    checks.check_processor()
+    return cpu_model()
 
 
 def _task(params: Params) -> str:
@@ -90,6 +96,7 @@ def _remote(params: Params) -> str:
 
 
 CHECKS: dict[str, Callable[[Params], str]] = {
+    "processor": _processor,
     "task": _task,
     "physics": _physics,
     "device": _device,

@@ -1,14 +1,14 @@
-"""Print what the results here, or those of a revision, were made by: machine, packages, threads, times."""
+"""Print what made the results here, or those of a revision, first: machine, packages, threads, times."""
 
 from __future__ import annotations
 
 import argparse
-import json
+from pathlib import Path
 
 import yaml
 
 from pipeline.files import read_text
-from pipeline.provenance import PROVENANCE, is_of
+from pipeline.records import RECORDS, read_records, record_of, recorded_outputs, runs_here
 from pipeline.store import LOCK_FILE
 from tools.revisions import file_at
 
@@ -18,14 +18,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("revision", nargs="?", help="commit, tag, branch or experiment; without, what is here")
     revision = parser.parse_args().revision
-    provenance, lock = (
-        file_at(revision, str(path)) if revision else read_text(path) for path in (PROVENANCE, LOCK_FILE)
-    )
-    stages = json.loads(provenance or "{}")
-    print(yaml.safe_dump(stages, sort_keys=False, width=120), end="")
-    for stage, record in stages.items():
-        if not is_of(record, lock):
-            print(f"# {stage}: this is another run's record; DVC has taken these results from its cache")
+    lock, records = (file_at(revision, str(path)) if revision else read_text(path) for path in (LOCK_FILE, RECORDS))
+    # What DVC takes from its run cache was made by a run of before, whose record may be on this machine alone.
+    known = [*read_records(records), *read_records(read_text(RECORDS)), *runs_here(Path())]
+    for stage, outputs in recorded_outputs(lock).items():
+        if record := record_of(known, stage, outputs):
+            print(yaml.safe_dump({stage: record}, sort_keys=False, width=120), end="")
+        elif outputs:
+            print(f"{stage}: null  # made by a run that left no record here")
 
 
 if __name__ == "__main__":

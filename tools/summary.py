@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipeline.files import read_json, read_text
-from pipeline.provenance import PROVENANCE, is_of
+from pipeline.records import Record, add_record, record_of, recorded_outputs, runs_here
 from pipeline.stage import METRICS, MODELS, VIDEOS
 from pipeline.store import LOCK_FILE
 
 
 def main() -> None:
     """Print the evaluation and the places of the outputs."""
-    lock = read_text(LOCK_FILE)
-    # Not of a stage whose results DVC has taken from its cache.
-    made_here = {stage: record["seconds"] for stage, record in read_json(PROVENANCE).items() if is_of(record, lock)}
+    made_here = {stage: record["seconds"] for stage, record in complete_records().items()}
     trained, evaluated = (read_json(METRICS / f"{stage}.json") for stage in ("train", "evaluate"))
     print()
     if evaluated.get("policy_sha256") != trained.get("policy_sha256"):
@@ -27,6 +27,15 @@ def main() -> None:
     print(f"video         {VIDEOS}/cartpole.mp4")
     print(f"policy        {MODELS}/policy.safetensors, policy.json; {MODELS}/model.zip for SB3; {MODELS}/policy.onnx")
     print("more          dvc metrics show; dvc plots show; make tensorboard")
+
+
+def complete_records() -> dict[str, Record]:
+    """Give the results here their records in Git, which those from DVC's run cache may lack; return those made here."""
+    outputs, runs = recorded_outputs(read_text(LOCK_FILE)), runs_here(Path())
+    made_here = {stage: record for stage in outputs if (record := record_of(runs, stage, outputs[stage]))}
+    for record in made_here.values():
+        add_record(record)
+    return made_here
 
 
 if __name__ == "__main__":

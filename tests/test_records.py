@@ -1,0 +1,72 @@
+"""Who made the outputs first: `metrics/provenance.jsonl`, and Git's merges of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline import records
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, in which records are written."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def record(host: str, started: str, **outputs: str) -> records.Record:
+    return {"stage": "train", "host": host, "machine": host, "started": started, "outputs": outputs}
+
+
+def kept() -> list[records.Record]:
+    return records.read_records(records.RECORDS.read_text())
+
+
+def test_whoever_makes_the_same_outputs_again_changes_nothing():
+    records.add_record(record("first", "2026-01-02", policy="abc"))
+    content = records.RECORDS.read_bytes()
+    records.add_record(record("second", "2026-01-03", policy="abc"))
+    assert records.RECORDS.read_bytes() == content
+    records.add_record(record("second", "2026-01-03", policy="def"))
+    assert [line["machine"] for line in kept()] == ["first", "second"]
+    assert not any("host" in line for line in kept())
+
+
+def test_a_record_belongs_to_the_outputs_that_it_made():
+    made = [record("second", "2026-01-03", a="1", b="2"), record("first", "2026-01-02", a="1", b="2")]
+    assert records.record_of(made, "train", {"a": "1", "b": "2", "folder": "3.dir"}) == made[1]
+    assert records.record_of(made, "train", {"a": "1", "b": "3"}) is None
+    assert records.record_of(made, "evaluate", {"a": "1", "b": "2"}) is None
+
+
+def test_the_marks_of_a_conflict_are_no_error_and_stay_for_whoever_settles_it():
+    lines = [json.dumps(record(name, "2026-01-02", policy=name)) for name in ("ours", "theirs")]
+    records.RECORDS.parent.mkdir()
+    records.RECORDS.write_text(f"<<<<<<< HEAD\n{lines[0]}\n=======\n{lines[1]}\n>>>>>>> other\n")
+    records.add_record(record("third", "2026-01-03", policy="third"))
+    assert [line["machine"] for line in kept()] == ["ours", "theirs", "third"]
+    assert records.RECORDS.read_text().startswith("<<<<<<< HEAD\n")
+
+
+def test_two_branches_that_both_have_results_merge_without_a_conflict(here: Path):
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@x", *words], check=True, capture_output=True)
+
+    shutil.copy2(ROOT / ".gitattributes", here)
+    git("init", "--quiet", "--initial-branch=main")
+    for branch, base in (("main", None), ("ours", "main"), ("theirs", "main")):
+        if base:
+            git("switch", "--quiet", "--create", branch, base)
+        records.add_record(record(branch, "2026-01-02", policy=branch))
+        git("add", "--all")
+        git("commit", "--quiet", "--message", branch)
+    git("merge", "--quiet", "ours")
+    assert sorted(line["machine"] for line in kept()) == ["main", "ours", "theirs"]
