@@ -1,4 +1,4 @@
-"""Revisions of this repository: commits, tags, branches and experiments."""
+"""Revisions of this repository: commits, tags, branches and experiments; also where it is a folder of a larger one."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import subprocess
 import sys
 
 from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc.scm import resolve_rev
+from dvc.scm import SCM, resolve_rev
 
 
 def commit_of(revision: str) -> str:
     """The commit that ``revision`` names; exits with a sentence if there is none."""
+    if subprocess.run(["git", "rev-parse"], check=False).returncode:  # where it is another user's, for one
+        sys.exit("Git cannot read this repository: it has said why, and what to do")
     try:
-        return resolve_rev(Repo().scm, revision)
+        return resolve_rev(SCM("."), revision)  # not of DVC's Repo, which writes, where one may only be able to read
     except DvcException as error:
         sys.exit(f"{error}; see `git log` and `dvc exp list`")
 
 
 def file_at(revision: str, path: str) -> str:
     """The content of a file in ``revision``; exits with a sentence if it has none."""
-    shown = subprocess.run(
-        ["git", "show", f"{commit_of(revision)}:{path}"], capture_output=True, text=True, check=False
-    )
+    command = ["git", "show", f"{commit_of(revision)}:./{path}"]  # ./: from this folder, and not from Git's topmost
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
     if shown.returncode:
         sys.exit(f"{revision} has no {path}")
     return shown.stdout
