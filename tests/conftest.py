@@ -131,6 +131,18 @@ def begin_repository(folder: Path, without: tuple[str, ...] = ()) -> Project:
     return project
 
 
+def within_larger_repository(project: Project, folder: Path) -> Project:
+    """Make a Git repository in ``folder`` of which ``project``, with its results and its cache, is but one folder."""
+    inner = folder / "robots" / "cartpole"
+    shutil.copytree(project.folder, inner, ignore=shutil.ignore_patterns(".git", ".resume", "logs", "tmp"))
+    larger = Project(folder)
+    larger.run("git", "init", "--quiet", "--initial-branch=main")
+    larger.run("git", "config", "user.name", "Test")
+    larger.run("git", "config", "user.email", "test@localhost")
+    larger.commit("Everything")
+    return Project(inner)
+
+
 @pytest.fixture
 def untouched(tmp_path: Path, template: Path) -> Project:
     """A project in which nothing has run."""

@@ -1,0 +1,76 @@
+"""A clone of this repository in which nothing has run, and which can take data from this repository's DVC.
+
+This repository itself is only read, and DVC is never asked about it: it would write locks and a database.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from dvc.config import Config, merge
+
+from pipeline.store import LOCK_FILE
+from tools.revisions import commit_of
+
+DVC = (sys.executable, "-m", "dvc")
+CACHE = "cache-of-the-original"  # this repository's cache, which is a remote to the clone
+
+
+def check_out(revision: str, folder: Path) -> Path:
+    """Clone this repository into ``folder`` without its data, at ``revision``; return this project's folder there."""
+    commit = commit_of(revision)
+    top, prefix = (_git("rev-parse", f"--show-{what}") for what in ("toplevel", "prefix"))
+    # --shared: an experiment's commit is on no branch, which a clone would leave out.
+    _git("clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
+    _git("-c", "advice.detachedHead=false", "checkout", "--quiet", commit, folder=folder)
+    clone = folder / prefix
+    if not (clone / LOCK_FILE).exists():
+        sys.exit(f"verify: {revision} has no {LOCK_FILE}, so that it has no results to verify")
+    _configure(clone)
+    return clone
+
+
+def bring_tracked_data(clone: Path) -> None:
+    """Fetch what the revision has under `dvc add`, such as a policy to start from."""
+    files = _git("ls-files", "*.dvc", folder=clone).splitlines()
+    if files and not pull(clone, files):
+        sys.exit(
+            f"verify: neither this repository's cache nor its remote gave the data of {', '.join(files)}; `dvc pull` "
+            "tells more, and `dvc push`, where they are, brings them to the remote"
+        )
+
+
+def pull(clone: Path, paths: Iterable[str]) -> bool:
+    """Bring data that the commit names from this repository's cache, or else from its remote; False if neither can."""
+    _git("checkout", "--quiet", "HEAD", "--", str(LOCK_FILE), folder=clone)  # where DVC looks up what to bring
+    return any(
+        not subprocess.run(
+            [*DVC, "pull", "--force", *remote, *paths], cwd=clone, capture_output=True, check=False
+        ).returncode
+        for remote in (("--remote", CACHE), ())
+    )
+
+
+def _configure(clone: Path) -> None:
+    """Give the clone a cache of its own, and let it pull from this repository's cache and remotes."""
+    here = Config.from_cwd()
+    remotes = {CACHE: {"url": here["cache"].get("dir") or str(Path(".dvc/cache").resolve())}} | here["remote"]
+    there = {
+        "cache": {"dir": str(clone / ".dvc/cache")},
+        "core": {"remote": here["core"].get("remote", CACHE)},
+        # verify: a damaged object is as good as none.
+        "remote": {name: {**remote, "verify": True} for name, remote in remotes.items()},
+    }
+    with Config(str(clone / ".dvc")).edit("local") as config:
+        merge(config, there)
+
+
+def _git(*arguments: str, folder: Path | None = None) -> str:
+    """What Git says; exits if it fails, after its own message."""
+    done = subprocess.run(["git", *arguments], cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"verify: `git {' '.join(arguments)}` failed")
+    return done.stdout.strip()
