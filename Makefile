@@ -39,6 +39,10 @@ repro-gpu: setup
 	dvc exp run $(GPU:%=-S %) $(ARGS)
 	python -m tools.summary
 
+## Run `make repro-gpu`, and write the digests of what it makes on this GPU into docs/gpu.md
+digests-gpu: repro-gpu
+	python -m tools.gpu_digests
+
 ## List the experiments: what differs in their params, and how they did
 experiments: setup
 	dvc exp show --only-changed --drop 'Created|Exec|.*(py|yaml|models|sha|sec|train|len|std|iqm|low|high|rms|max).*' $(ARGS)
@@ -76,6 +80,7 @@ benchmark: setup
 	python -m benchmarks.throughput cpu --num-envs 64 256 1024 --repeats 3
 	python -m benchmarks.curves --seeds 1 2 3 4 5
 	python -m benchmarks.solved --seeds 1 2 3
+	python -m benchmarks.same_bits
 
 ## The same on a CUDA GPU
 benchmark-gpu: setup
@@ -122,4 +127,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu experiments test torture lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments test torture lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean

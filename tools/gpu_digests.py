@@ -1,0 +1,50 @@
+"""Add the bits that `make repro-gpu` gave to the table in docs/gpu.md, a row for each kind of GPU and driver."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from pipeline.files import read_json, read_text, write_atomically
+from pipeline.provenance import versions
+from pipeline.records import RECORDS, Record, read_records, record_of, recorded_outputs
+from pipeline.stage import METRICS
+from pipeline.store import LOCK_FILE
+
+TABLE = Path("docs/gpu.md")
+HEADER = """# The bits of `make repro-gpu`, by GPU and driver
+
+`make digests-gpu` runs the experiment of `make repro-gpu` and writes its row here; whoever changes the bits does so
+again. The first digest is `policy_sha256` in the metrics, the second is of the MD5 of all outputs in `dvc.lock`, sorted
+by their paths. Rows with the same digests are the same bits.
+
+| GPU, driver | policy | all outputs | return | torch, Warp, Newton |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def main() -> None:
+    """Write the row of the experiment that is in the workspace; exits if it was not made on a GPU."""
+    outputs = recorded_outputs(read_text(LOCK_FILE))
+    record = record_of(read_records(read_text(RECORDS)), "train", outputs.get("train", {}))
+    if not record or not record["device"].startswith("cuda"):
+        sys.exit("digests: the results here were not made on a GPU; run `make repro-gpu` first")
+    rows = [line for line in read_text(TABLE).splitlines() if line.startswith("| ")][2:]
+    new = row(record, {path: md5 for stage in outputs.values() for path, md5 in stage.items()})
+    kept = [line for line in rows if line.split(" | ")[0] != new.split(" | ")[0]]
+    write_atomically(TABLE, (HEADER + "\n".join(sorted([*kept, new])) + "\n").encode())
+    print(new)
+
+
+def row(record: Record, outputs: dict[str, str]) -> str:
+    """The line of the table for a training and all outputs of its pipeline."""
+    evaluation = read_json(METRICS / "evaluate.json")
+    total = hashlib.sha256("".join(f"{path} {outputs[path]}\n" for path in sorted(outputs)).encode()).hexdigest()
+    packages = ", ".join(versions()[name] for name in ("torch", "warp-lang", "newton"))
+    policy, mean = evaluation["policy_sha256"], evaluation["return_mean"]
+    return f"| {'; '.join(record['machine']['gpus'])} | {policy[:12]} | {total[:12]} | {mean:.3f} | {packages} |"
+
+
+if __name__ == "__main__":
+    main()
