@@ -19,5 +19,5 @@ def test_after_make_repro_there_is_nothing_for_git_to_commit(tmp_path: Path):
     assert not project.run("git", "status", "--porcelain").stdout, (
         "code was changed without `make repro`, or bits differ"
     )
-    for stage in ("check", "train", "evaluate", "render"):
+    for stage in ("train", "evaluate", "render"):
         assert f"Running stage '{stage}'" in shown, "nothing came from a cache"

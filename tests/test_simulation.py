@@ -20,6 +20,8 @@ TINY = {
 START = """
 import sys
 from pathlib import Path
+from pipeline.numerics import pin_numerics
+pin_numerics(threads=1)  # as a stage does
 import numpy as np, torch
 from pipeline import simulation
 from pipeline.params import load_params
