@@ -69,7 +69,7 @@ def _check_classes(arguments: dict[str, Any], sim: Sim) -> None:
         )
     if sim.deterministic and activation and activation not in [getattr(nn, name) for name in EXACT_ACTIVATIONS]:
         raise UserError(
-            f"ppo.policy_kwargs.activation_fn: {activation.__name__} need not give the same bits everywhere; take "
+            f"ppo.policy_kwargs.activation_fn: {activation.__name__} may give other bits on another machine; take "
             f"one of {', '.join(EXACT_ACTIVATIONS)}, or set sim.deterministic to false"
         )
 

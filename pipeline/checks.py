@@ -35,7 +35,7 @@ def check_processor() -> None:
     if missing := INSTRUCTIONS - flags:
         raise UserError(
             f"this processor lacks {' and '.join(sorted(missing))}, without which the bits would be others; "
-            "run it on an x86-64 processor with AVX2 (Intel since 2013, AMD since 2015)"
+            "run it on another x86-64 processor (Intel Core and Xeon since Haswell, AMD since Excavator)"
         )
 
 

@@ -53,7 +53,7 @@ def _seed(value: Any) -> Any:
 
 def _device(value: Any) -> Any:
     if value == "auto":
-        raise ValueError("auto would make other bits where there is a GPU; take cpu, or name the GPU, as cuda")
+        raise ValueError("auto is not allowed, because a GPU gives other bits; set cpu, cuda or cuda:N")
     return value
 
 

@@ -38,7 +38,10 @@ BAD_PARAMS = [
     ({"sim": {"physics": "newton_kamino"}}, "set sim.deterministic to false, or take newton_mjwarp"),
     ({"sim": {"frontend": "warp"}}, "set sim.physics to newton_mjwarp (given: physx)"),
     ({"sim": {"device": "gpu"}}, "sim.device:"),
-    ({"sim": {"device": "auto"}}, "sim.device: auto would make other bits where there is a GPU; take cpu, or name"),
+    (
+        {"sim": {"device": "auto"}},
+        "sim.device: auto is not allowed, because a GPU gives other bits; set cpu, cuda or cuda:N",
+    ),
     ({"sim": {"device": "cuda:99"}}, "sim.device: cuda:99 was asked for, and this machine has"),
 ]
 

@@ -42,7 +42,7 @@ def _passes(name: str, check: Callable[[Params], str], params: Params) -> bool:
 
 def _processor(params: Params) -> str:
     checks.check_processor()
-    return cpu_model()
+    return f"{cpu_model()}, with {' and '.join(sorted(checks.INSTRUCTIONS))}"
 
 
 def _task(params: Params) -> str:

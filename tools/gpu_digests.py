@@ -16,8 +16,8 @@ TABLE = Path("docs/gpu.md")
 HEADER = """# The bits of `make repro-gpu`, by GPU and driver
 
 `make digests-gpu` runs the experiment of `make repro-gpu` and writes its row here; whoever changes the bits does so
-again. The first digest is `policy_sha256` in the metrics, the second is of the MD5 of all outputs in `dvc.lock`, sorted
-by their paths. Rows with the same digests are the same bits.
+again. `policy` is `policy_sha256` of the metrics; `all outputs` is the SHA-256 of a line `path md5` for each output in
+`dvc.lock`, sorted. Both are cut to 12 digits. Rows with the same digests have the same bits.
 
 | GPU, driver | policy | all outputs | return | torch, Warp, Newton |
 | --- | --- | --- | --- | --- |
