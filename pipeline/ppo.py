@@ -104,8 +104,8 @@ class TensorPPO(PPO):
         self._update_learning_rate(self.policy.optimizer)
         epochs = self.update.run()
         self._n_updates += len(epochs)
-        self._log(epochs)
         self._check_finite()
+        self._log(epochs)
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         self.logger.record("train/learning_rate", self.lr_schedule(self._current_progress_remaining))

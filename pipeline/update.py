@@ -103,7 +103,7 @@ class Update:
             What is logged ``[mini-batches, len(LOGGED)]``.
         """
         samples = self.model.rollout_buffer.samples(order)
-        if self.model.normalize_advantage and self.model.batch_size > 1:
+        if self.model.normalize_advantage:
             std, mean = torch.std_mean(samples.advantages, dim=1, keepdim=True)
             samples = samples._replace(advantages=(samples.advantages - mean) / (std + 1e-8))
         seen = []

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests run at once, and torch would start threads for each
+
 ROOT = Path(__file__).parent.parent
 
 SMALL = {

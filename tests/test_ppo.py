@@ -10,6 +10,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from pipeline import graphs
@@ -17,7 +18,7 @@ from pipeline.callbacks import LearningCurve
 from pipeline.errors import UserError
 from pipeline.normalize import TensorNormalize
 from pipeline.ppo import TensorPPO
-from tests.toy import TensorToy, Toy
+from tests.toy import Rough, TensorToy
 
 pytestmark = pytest.mark.unit
 
@@ -25,7 +26,11 @@ NEEDS_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), 
 CUDA = pytest.param("cuda", marks=NEEDS_GPU)
 
 SETTINGS = {"n_steps": 16, "batch_size": 16, "n_epochs": 3, "seed": 1, "device": "cpu", "stats_window_size": 5}
-TIMESTEPS = 4 * 16 * 4
+SETTINGS |= {"learning_rate": 3e-3, "gamma": 0.9, "gae_lambda": 0.8}
+DECAYS = {"learning_rate": 3e-3, "clip_range": 0.3, "clip_range_vf": 0.4}
+ROLLOUTS = 8
+TIMESTEPS = ROLLOUTS * 4 * 16
+STEPS = ROLLOUTS * 3 * 4  # of the optimizer, unless an update ends early
 
 
 def learn(cls, env, **settings):
@@ -35,36 +40,63 @@ def learn(cls, env, **settings):
     return model.learn(TIMESTEPS), curve.rows
 
 
+def learn_twice(settings: dict[str, Any], normalization: dict[str, Any], device: str) -> list[tuple[Any, Any, list]]:
+    """Train stock SB3 and ours on :class:`Rough`; return the model, its environments and its log of each."""
+    stock_env = VecNormalize(DummyVecEnv([lambda: Monitor(Rough())] * 4), **normalization)
+    env = TensorNormalize(TensorToy(device=device, cls=Rough), **normalization)  # type: ignore[arg-type]
+    settings = settings | {"device": device}
+    results = []
+    for cls, normalized in ((PPO, stock_env), (TensorPPO, env)):
+        model, rows = learn(cls, normalized, **settings)
+        results.append((model, normalized, rows))
+    return results
+
+
+def steps_of_the_optimizer(model: Any) -> int:
+    """How many steps Adam has taken."""
+    return int(next(iter(model.policy.optimizer.state.values()))["step"])
+
+
 @pytest.fixture
 def _same_order(monkeypatch, device):
     """Stock SB3 draws the order of the samples from numpy, we draw it on the device."""
     monkeypatch.setattr(np.random, "permutation", lambda n: torch.randperm(n, device=device).cpu().numpy())
 
 
+CLIPPED = {"clip_obs": 2.0, "clip_reward": 2.0}
+
+
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "normalization"),
     [
-        {},
-        {"clip_range_vf": 0.2, "normalize_advantage": False, "ent_coef": 0.01},
-        {"target_kl": 0.001},
-        {"use_sde": True, "sde_sample_freq": 4},
-        {"use_sde": True, "policy_kwargs": {"squash_output": True}, "ent_coef": 0.01},
-        {"policy_kwargs": {"optimizer_class": torch.optim.SGD}, "learning_rate": 0.1},
-        {"policy_kwargs": {"optimizer_class": torch.optim.AdamW}},
+        ({}, CLIPPED),
+        ({"learning_rate": 3e-4}, {"norm_obs": False}),
+        ({}, {"norm_reward": False, "gamma": 0.5}),
+        ({"normalize_advantage": False, "ent_coef": 0.1, "vf_coef": 0.1}, {"gamma": 0.5}),
+        (
+            {name: LinearSchedule(start, 0.0, 1.0) for name, start in DECAYS.items()},
+            CLIPPED,
+        ),
+        ({"target_kl": 0.004}, CLIPPED),
+        ({"max_grad_norm": 0.05}, CLIPPED),
+        ({"use_sde": True, "sde_sample_freq": 4}, CLIPPED),
+        ({"use_sde": True, "policy_kwargs": {"squash_output": True}, "learning_rate": 3e-4, "ent_coef": 0.01}, CLIPPED),
+        ({"policy_kwargs": {"optimizer_class": torch.optim.SGD}, "learning_rate": 0.1}, CLIPPED),
+        ({"policy_kwargs": {"optimizer_class": torch.optim.AdamW}}, CLIPPED),
     ],
-    ids=["defaults", "value clipping", "early stop", "gSDE", "squashed", "SGD", "AdamW"],
+    ids=[
+        *("defaults", "observations as they are", "rewards as they are", "other weights of the loss", "decays"),
+        *("early stop", "short gradients", "gSDE", "squashed", "SGD", "AdamW"),
+    ],
 )
 @pytest.mark.usefixtures("_same_order")
-def test_learns_what_stock_sb3_learns(settings, device):
-    settings = settings | {"device": device}
-    stock_env: Any = VecNormalize(DummyVecEnv([lambda: Monitor(Toy())] * 4), clip_reward=2.0)
-    stock, stock_rows = learn(PPO, stock_env, **settings)
-    env = TensorNormalize(TensorToy(device=device), clip_reward=2.0)  # type: ignore[arg-type]
-    ours, rows = learn(TensorPPO, env, **settings)
+def test_learns_what_stock_sb3_learns(settings, normalization, device):
+    (stock, stock_env, stock_rows), (ours, env, rows) = learn_twice(settings, normalization, device)
     for name, weights in stock.policy.state_dict().items():
-        torch.testing.assert_close(ours.policy.state_dict()[name], weights, rtol=1e-4, atol=1e-5)
-    for theirs, own in ((stock_env.obs_rms, env.obs_rms), (stock_env.ret_rms, env.ret_rms)):
+        torch.testing.assert_close(ours.policy.state_dict()[name], weights, rtol=1e-4, atol=2e-5)
+    kept = [name for name in ("obs_rms", "ret_rms") if hasattr(stock_env, name)]  # SB3 keeps those that it applies
+    for theirs, own in ((getattr(stock_env, name), getattr(env, name)) for name in kept):
         # On a GPU the networks round otherwise in a batch than step by step, and a mean may be near zero.
         np.testing.assert_allclose(own.mean.cpu(), theirs.mean, rtol=1e-4, atol=1e-7 if device == "cpu" else 1e-6)
         np.testing.assert_allclose(own.var.cpu(), theirs.var, rtol=1e-4)
@@ -74,14 +106,51 @@ def test_learns_what_stock_sb3_learns(settings, device):
         assert row == pytest.approx(stock_row, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize("settings", [{}, {"target_kl": 0.001}], ids=["defaults", "early stop"])
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+@pytest.mark.usefixtures("_same_order")
+def test_an_update_ends_early_at_the_step_at_which_stock_sb3_ends_it(device):
+    (stock, *_), (ours, *_) = learn_twice({"target_kl": 0.004}, CLIPPED, device)
+    taken = steps_of_the_optimizer(stock)
+    assert 0 < taken < STEPS - ROLLOUTS, "the limit is too high for this test to say anything"
+    assert taken % 4, "an epoch should end in its midst"
+    assert steps_of_the_optimizer(ours) == taken
+    assert ours._n_updates == stock._n_updates < 3 * ROLLOUTS
+
+
+def test_schedules_decay_with_the_timesteps():
+    """By hand: the update after the k-th of eight rollouts has (8 - k) / 8 of the training before it."""
+    settings = {name: LinearSchedule(start, 0.0, 1.0) for name, start in DECAYS.items()}
+    _, rows = learn(TensorPPO, TensorNormalize(TensorToy(cls=Rough)), **settings)  # type: ignore[arg-type]
+    for name, start in DECAYS.items():
+        logged = [row[f"train/{name}"] for row in rows if f"train/{name}" in row]
+        assert logged == pytest.approx([start * (ROLLOUTS - k) / ROLLOUTS for k in range(1, ROLLOUTS)])
+
+
+def test_the_rough_environment_has_ends_of_every_kind_and_outliers():
+    env = DummyVecEnv([Rough] * 4)
+    env.seed(1)
+    env.reset()
+    steps = [env.step(np.zeros((4, 2), np.float32)) for _ in range(TIMESTEPS // 4)]
+    ends = {
+        (bool(info["TimeLimit.truncated"]), bool(done))
+        for _, _, dones, infos in steps
+        for done, info in zip(dones, infos, strict=True)
+    }
+    assert ends == {(False, False), (False, True), (True, True)}
+    observations, rewards = (np.concatenate([step[field] for step in steps]) for field in (0, 1))
+    for values in (observations[:, 2], rewards):
+        assert np.abs(values).max() > 3 * values.std()
+
+
+@pytest.mark.parametrize("settings", [{}, {"target_kl": 0.004}], ids=["defaults", "early stop"])
 @pytest.mark.parametrize("device", [CUDA])
 def test_as_graphs_it_learns_the_same_bits_as_kernel_by_kernel(monkeypatch, settings, device):
     results = []
     for warm_up in (graphs.WARM_UP, 10**9):
         monkeypatch.setattr(graphs, "WARM_UP", warm_up)
-        env = TensorNormalize(TensorToy(device=device))  # type: ignore[arg-type]
+        env = TensorNormalize(TensorToy(device=device, cls=Rough), **CLIPPED)  # type: ignore[arg-type]
         model, _ = learn(TensorPPO, env, device=device, **settings)
+        assert (steps_of_the_optimizer(model) < STEPS) == ("target_kl" in settings)
         results.append([*model.policy.parameters(), env.obs_rms.mean, env.obs_rms.var, env.ret_rms.var])
     assert all(torch.equal(graphed, launched) for graphed, launched in zip(*results, strict=True))
 
@@ -90,36 +159,59 @@ def test_stock_sb3_loads_what_it_saves(tmp_path):
     ours, _ = learn(TensorPPO, TensorNormalize(TensorToy()))  # type: ignore[arg-type]
     ours.save(tmp_path / "model.zip")
     stock = PPO.load(tmp_path / "model.zip", device="cpu")
-    observations = np.ones((4, 3), dtype=np.float32)
+    observations = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
     np.testing.assert_array_equal(
         stock.predict(observations, deterministic=True)[0], ours.predict(observations, deterministic=True)[0]
     )
-    assert stock.policy.optimizer.state_dict()["state"].keys() == ours.policy.optimizer.state_dict()["state"].keys()
+    saved, loaded = (model.policy.optimizer.state_dict() for model in (ours, stock))
+    for number, state in saved["state"].items():
+        assert all(torch.equal(loaded["state"][number][name], value) for name, value in state.items())
+    assert loaded["param_groups"][0]["lr"] == pytest.approx(3e-3)
     assert not [name for name in vars(stock) if type(getattr(stock, name)).__module__.startswith("pipeline")]
 
 
 def test_loaded_it_goes_on_as_it_was(tmp_path):
+    """The model that was loaded learns, on the same random numbers, what the one that was saved goes on to learn."""
     ours, _ = learn(TensorPPO, TensorNormalize(TensorToy()))  # type: ignore[arg-type]
     ours.save(tmp_path / "model.zip")
+    ours.set_env(TensorNormalize(TensorToy()))  # type: ignore[arg-type]
     loaded = TensorPPO.load(tmp_path / "model.zip", TensorNormalize(TensorToy()), device="cpu")  # type: ignore[arg-type]
-    before = [weights.clone() for weights in loaded.policy.parameters()]
-    loaded.learn(TIMESTEPS)
-    assert not any(torch.equal(now, then) for now, then in zip(loaded.policy.parameters(), before, strict=True))
+    for model in (ours, loaded):
+        model.set_random_seed(2)
+        model.learn(TIMESTEPS)
+    assert steps_of_the_optimizer(loaded) == 2 * STEPS
+    for name, weights in ours.policy.state_dict().items():
+        assert torch.equal(loaded.policy.state_dict()[name], weights)
+
+
+def test_a_callback_can_end_the_training(tmp_path):
+    model = TensorPPO("MlpPolicy", TensorNormalize(TensorToy()), **SETTINGS)  # type: ignore[arg-type]
+    model.learn(TIMESTEPS, callback=lambda now, _: now["self"].num_timesteps < 100)
+    assert model.num_timesteps == 100
 
 
 class Broken(TensorToy):
-    """Gives a reward of NaN from the given step on."""
+    """Gives an observation or a reward of NaN from the given step on."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, what: str) -> None:
         super().__init__()
-        self.left = step
+        self.left, self.what = step, what
 
     def step_wait(self):
         observations, rewards, dones, ended = super().step_wait()
         self.left -= 1
-        return observations, rewards * (1.0 if self.left > 0 else float("nan")), dones, ended
+        broken = observations if self.what == "an observation" else rewards
+        broken *= 1.0 if self.left > 0 else float("nan")
+        return observations, rewards, dones, ended
 
 
-def test_a_number_that_is_not_finite_ends_the_training_at_that_update():
-    with pytest.raises(UserError, match="a reward was not finite after 128 timesteps"):
-        learn(TensorPPO, TensorNormalize(Broken(step=20), norm_reward=False))  # type: ignore[arg-type]
+@pytest.mark.parametrize("what", ["an observation", "a reward"])
+def test_a_number_that_is_not_finite_ends_the_training_at_that_update(what):
+    env = TensorNormalize(Broken(step=20, what=what), norm_obs=False, norm_reward=False)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=f"{what} was not finite after 128 timesteps"):
+        learn(TensorPPO, env)
+
+
+def test_weights_that_are_not_finite_end_the_training():
+    with pytest.raises(UserError, match="a weight was not finite after 64 timesteps"):
+        learn(TensorPPO, TensorNormalize(TensorToy()), learning_rate=1e38)  # type: ignore[arg-type]

@@ -254,15 +254,31 @@ with simulation.running(params, cfg, Path("simulator.log")) as env:
     untouched.run("python", "-c", START + code)
 
 
-def test_doing_nothing_lasts_every_episode_and_never_succeeds(untouched: Project):
+def test_neither_a_hanging_pole_nor_a_cart_that_left_the_rail_succeeds(untouched: Project):
+    """And what is measured of the latter is what the simulator's own state says, read beside the evaluation."""
     untouched.edit_params({"env": {"episode_length_s": 5}})
     code = """
 from pipeline.evaluation import play_episodes, summarize
+def push(observations):
+    states.append(env.unwrapped.scene["robot"].data.joint_pos.torch.double().numpy().copy())
+    return torch.ones(8, 1)
 with simulation.running(params, cfg, Path("simulator.log")) as env:
-    metrics = summarize(play_episodes(env, lambda observations: torch.zeros(8, 1), 20), seed=0)
-assert metrics["length_mean"] == 300, metrics
-assert metrics["success_rate"] == 0, metrics
-assert metrics["return_mean"] < -15, metrics
+    hanging = summarize(play_episodes(env, lambda observations: torch.zeros(8, 1), 20), seed=0)
+    names, states = env.unwrapped.scene["robot"].joint_names, []
+    pushed = play_episodes(env, push, 8)
+assert hanging["length_mean"] == 300, hanging
+assert hanging["success_rate"] == 0, hanging
+assert hanging["effort_rms"] == 0, hanging
+assert hanging["return_mean"] < -15, hanging
+for row in pushed:
+    states_of_one = np.stack(states)[: row["length"], row["environment"]]
+    cart, pole = (states_of_one[:, names.index(name)] for name in ("slider_to_cart", "cart_to_pole"))
+    angle = np.arctan2(np.sin(pole), np.cos(pole))
+    assert 2.0 < abs(cart[-1]) <= 3.0 and row["length"] < 300, "it should have left the rail with the next step"
+    assert row["success"] == 0
+    np.testing.assert_allclose(row["cart_displacement_max"], abs(cart).max())
+    np.testing.assert_allclose(row["pole_angle_rms"], np.sqrt(np.mean(angle**2)))
+    np.testing.assert_allclose(row["effort_rms"], 100.0)  # [N], Isaac Lab's scale of the action
 """
     untouched.run("python", "-c", START + code)
 

@@ -33,8 +33,25 @@ class Toy(gym.Env):
         return self.np_random.normal([50.0, 0.0, -1.0], [1e-2, 1e-3, 20.0]).astype(np.float32)
 
 
-def make_env(num_envs: int = 4) -> DummyVecEnv:
-    return DummyVecEnv([Toy] * num_envs)
+class Rough(Toy):
+    """What tempts an implementation to be wrong: ends of every kind at any step, and outliers.
+
+    An episode terminates, times out, or does both at once, also in its first step. Some observations are far beyond
+    VecNormalize's clipping, as are some rewards, which depend on the action.
+    """
+
+    def step(self, action):
+        terminated, truncated, outlier = self.np_random.random(3) < (0.15, 0.25, 0.1)
+        observation = self._observe()
+        reward = (10.0 if outlier else 1.0) * float(observation[2] / 20.0 - action.sum() ** 2)
+        return observation, reward, bool(terminated), bool(truncated), {}
+
+    def _observe(self) -> np.ndarray:
+        return super()._observe() * (100.0 if self.np_random.random() < 0.05 else 1.0)
+
+
+def make_env(num_envs: int = 4, cls: type[Toy] = Toy) -> DummyVecEnv:
+    return DummyVecEnv([cls] * num_envs)
 
 
 class TensorToy(VecEnvWrapper):
@@ -42,8 +59,8 @@ class TensorToy(VecEnvWrapper):
 
     venv: Any
 
-    def __init__(self, num_envs: int = 4, device: str = "cpu") -> None:
-        super().__init__(make_env(num_envs))
+    def __init__(self, num_envs: int = 4, device: str = "cpu", cls: type[Toy] = Toy) -> None:
+        super().__init__(make_env(num_envs, cls))
         self.sim_device = device
         self.returns, self.lengths = np.zeros(num_envs, np.float32), np.zeros(num_envs, np.float32)
 
