@@ -107,6 +107,13 @@ def test_every_environment_plays_its_part_however_short_its_episodes_are():
 def test_share_is_that_of_the_episodes_that_returned_no_more():
     rows = play([Step(0, reward=reward, end="time-out") for reward in (3.0, -1.0, 2.0, 7.0)], episodes=4)
     assert [row["share"] for row in rows] == [0.75, 0.25, 0.5, 1.0]
+    equal = play(episode([0.0]), episodes=40)
+    assert [row["share"] for row in equal] == [number / 40 for number in range(1, 41)], "in the order of the rows"
+
+
+def test_a_return_is_summed_in_float64():
+    (row,) = play([Step(0, reward=2.0**24), Step(0), Step(0, end="time-out")], episodes=1)
+    assert row["return"] == 2**24 + 2
 
 
 def test_the_policy_acts_on_the_observations_after_the_second_reset():
