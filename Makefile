@@ -43,9 +43,11 @@ repro-gpu: setup
 digests-gpu: repro-gpu
 	python -m tools.gpu_digests
 
+# The pattern names the sections of params.yaml: patterns of what to leave out took params for metrics (train.num_envs).
 ## List the experiments: what differs in their params, and how they did
 experiments: setup
-	dvc exp show --only-changed --drop 'Created|Exec|.*(py|yaml|models|sha|sec|train|len|std|iqm|low|high|rms|max).*' $(ARGS)
+	dvc exp show --only-changed --keep 'return_mean|success_rate' \
+	    --drop '(?!Experiment|State|seed|(sim|env|ppo|normalize|train|evaluate|render)\.)' $(ARGS)
 
 ## Prove the committed results: run them again from nothing, and compare every output (REV=<commit or experiment>)
 verify: setup
