@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import namedtuple
+
 import pytest
 
 from tests.conftest import Project
+from tools import doctor
 
 pytestmark = pytest.mark.unit
 
@@ -50,3 +54,50 @@ def test_doctor_tells_who_has_no_name_what_dvc_needs_it_for(untouched: Project, 
     result = untouched.run("python", "-m", "tools.doctor", check=False, **nobody)
     assert result.returncode == 1
     assert "git config --global user.email" in result.stdout
+
+
+def test_doctor_says_at_once_that_params_yaml_cannot_be_read(untouched: Project):
+    (untouched.folder / "params.yaml").write_text("seed: [")
+    result = untouched.run("python", "-m", "tools.doctor", check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("params.yaml   FAILED   params.yaml is not valid YAML")
+    assert result.stderr.count("\n") == 1
+
+
+def failure_of(check: str, untouched: Project, monkeypatch: pytest.MonkeyPatch, capsys) -> str:
+    """Why ``check`` alone fails in the project; the others take seconds."""
+    monkeypatch.chdir(untouched.folder)
+    monkeypatch.setattr(doctor, "CHECKS", {check: doctor.CHECKS[check]})
+    with pytest.raises(SystemExit) as exited:
+        doctor.main()
+    assert exited.value.code == 1
+    _, line = capsys.readouterr().out.splitlines()  # after that of params.yaml
+    name, words = line.split("FAILED")
+    assert name.strip() == check
+    return words
+
+
+@pytest.mark.parametrize(("free", "passes"), [(1.9e9, False), (2.1e9, True)])
+def test_doctor_wants_two_gigabytes_and_says_how_to_make_room(
+    untouched: Project, monkeypatch: pytest.MonkeyPatch, capsys, free: float, passes: bool
+):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1e12, 1e12 - free, free))
+    if passes:
+        assert doctor.CHECKS["disk"](doctor.load_params()) == "2 GB free"
+    else:
+        words = failure_of("disk", untouched, monkeypatch, capsys)
+        assert "1.9 GB free; make room for 2 GB" in words
+        assert "dvc gc" in words
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["", "[core]\n    remote = team\n", "['remote \"team\"']\n    url = s3://bucket\n", "no config"],
+    ids=["no remote", "a remote that is not there", "no default", "damaged"],
+)
+def test_doctor_says_in_one_line_that_there_is_no_remote_to_push_to(
+    untouched: Project, monkeypatch: pytest.MonkeyPatch, capsys, config: str
+):
+    (untouched.folder / ".dvc" / "config").write_text(config)
+    assert "dvc remote list" in failure_of("DVC remote", untouched, monkeypatch, capsys)

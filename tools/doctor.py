@@ -92,7 +92,7 @@ def _remote(params: Params) -> str:
     try:
         return Repo().cloud.get_remote_odb().path
     except DvcException as error:
-        raise UserError(f"{error}; see `dvc remote list`") from None
+        raise UserError(f"{' '.join(str(error).split())}; see `dvc remote list`") from None
 
 
 CHECKS: dict[str, Callable[[Params], str]] = {
