@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.records import RECORDS, read_records
+from pipeline.records import LOCAL, RECORDS, read_records, recorded_outputs
 from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
@@ -26,6 +27,11 @@ def clone(project: Project, tmp_path: Path) -> Project:
     return Project(shutil.copytree(project.folder, tmp_path / "clone"))
 
 
+def in_git(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without what is of one machine."""
+    return {name: value for name, value in record.items() if name not in LOCAL}
+
+
 def test_provenance_tells_what_made_the_results(project: Project):
     made = provenance(project)
     assert list(made) == ["train", "evaluate", "render"]
@@ -33,6 +39,10 @@ def test_provenance_tells_what_made_the_results(project: Project):
     assert (train["device"], train["resumed_from"], train["uncommitted"]) == ("cpu", 0, [])
     assert train["packages"]["torch"].startswith("2.11.0")
     assert train["seconds"] > 0
+    for stage, facts in made.items():
+        runs = [json.loads(path.read_text()) for path in project.folder.glob(f"logs/*_workspace_{stage}/run.json")]
+        run = next(run for run in runs if run["started"] == facts["started"] and run["stage"] == stage)
+        assert facts == in_git(run)
 
 
 def test_results_from_the_run_cache_keep_their_record_and_make_repro_gives_it_back_to_git(clone: Project):
@@ -51,7 +61,45 @@ def test_results_from_the_run_cache_keep_their_record_and_make_repro_gives_it_ba
     assert provenance(clone, "HEAD") == first
 
 
+def test_a_commit_and_an_experiment_have_the_records_of_their_own_outputs(clone: Project):
+    first = provenance(clone)
+    with (clone.folder / "metrics" / "evaluate.json").open("a") as file:
+        file.write("\n")
+    clone.run("dvc", "commit", "--force", "evaluate")
+    outputs = recorded_outputs((clone.folder / "dvc.lock").read_text())["evaluate"]
+    second = first | {"evaluate": first["evaluate"] | {"outputs": outputs, "device": "cuda:0"}}
+    with (clone.folder / RECORDS).open("a") as file:
+        file.write(f"{json.dumps(second['evaluate'])}\n")
+    clone.run("dvc", "exp", "save", "--name", "other")
+    clone.commit("Other results")
+    shutil.rmtree(clone.folder / "logs")
+    (clone.folder / RECORDS).unlink()
+    assert provenance(clone, "HEAD~1") == first
+    assert provenance(clone, "other") == second
+    said = clone.run("make", "--silent", "--old-file=setup", "provenance", "REV=HEAD").stdout
+    assert yaml.safe_load(said) == second
+
+
 def test_results_that_nobody_has_a_record_of_are_said_to_have_none(clone: Project):
     (clone.folder / RECORDS).unlink()
     shutil.rmtree(clone.folder / "logs")
     assert provenance(clone) == {"train": None, "evaluate": None, "render": None}
+
+
+@pytest.mark.parametrize(
+    ("revision", "sentence"),
+    [
+        ("main~1", "main~1 has no dvc.lock\n"),
+        ("before", "before has no metrics/provenance.jsonl\n"),
+        ("nowhere", "see `git log` and `dvc exp list`\n"),
+    ],
+)
+def test_a_revision_without_results_or_records_is_one_sentence(clone: Project, revision: str, sentence: str):
+    clone.run("git", "switch", "--quiet", "--create", "before")
+    clone.run("git", "rm", "--quiet", str(RECORDS))
+    clone.commit("As before there were records")
+    clone.run("git", "switch", "--quiet", "main")
+    result = clone.run(sys.executable, "-m", "tools.provenance", revision, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.endswith(sentence)
+    assert result.stderr.count("\n") == 1
