@@ -182,6 +182,14 @@ def test_a_second_clone_pulls_one_file_or_all_and_is_up_to_date(project, tmp_pat
     assert same_bytes(clone.folder / "release" / "policy.onnx", project.folder / "models" / "policy.onnx")
 
 
+def test_one_file_of_the_policy_can_be_fetched_into_any_folder(project, tmp_path):
+    """In a folder that is no repository, by another name."""
+    elsewhere = Project(tmp_path)
+    elsewhere.run("dvc", "get", str(project.folder), "models/policy.onnx", "--rev", "main", "--out", "cartpole.onnx")
+    assert same_bytes(tmp_path / "cartpole.onnx", project.folder / "models" / "policy.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["cartpole.onnx"]
+
+
 def same_bytes(first: Path, second: Path) -> bool:
     return first.read_bytes() == second.read_bytes()
 
