@@ -57,9 +57,24 @@ verify: setup
 provenance: setup
 	python -m tools.provenance $(REV)
 
-## Run the tests (ARGS="-m unit": only those without a simulator)
+# Two files of tests at once: what a file's tests share, such as a pipeline that has run, is made once.
+TEST = python -m pytest --numprocesses 2 --dist loadfile
+
+## Run the tests (ARGS="-k video": those whose names say so)
 test: setup
-	python -m pytest $(ARGS)
+	$(TEST) -m "not night" $(ARGS)
+
+## Run the tests that need no simulator, in half a minute
+test-unit: setup
+	$(TEST) -m "unit and not night" $(ARGS)
+
+## Run all tests, also those that take long
+test-all: setup
+	$(TEST) $(ARGS)
+
+## Put small faults into the code, and count those that the tests notice (half an hour; ARGS="pipeline/ppo.py")
+mutants: setup
+	python -m tests.mutants $(ARGS)
 
 ## Stop the pipeline 100 times, in any way at any moment, and see that it ends as if nobody had (half an hour)
 torture: setup
@@ -129,4 +144,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments test torture lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments test test-unit test-all mutants torture lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
