@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.params import Params
+
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +46,22 @@ def test_every_module_that_a_stage_imports_is_a_dependency_and_no_other(stage):
     imported = {str(file.relative_to(ROOT)) for file in imported_files(ROOT / "stages" / f"{stage}.py")}
     named = {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
     assert named == imported
+
+
+# Of the camera, which decides nothing that is an output: `train` checks it at once, and clips are logs.
+READ_FOR_OTHER_REASONS = {"train": {"render"}}
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate", "render"])
+def test_every_section_of_the_params_that_a_stage_reads_is_named_and_no_other(stage):
+    attributes = [
+        node
+        for file in imported_files(ROOT / "stages" / f"{stage}.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
+    ]
+    read = {node.attr for node in attributes} & set(Params.model_fields)
+    assert set(STAGES[stage]["params"]) == read - READ_FOR_OTHER_REASONS.get(stage, set())
 
 
 @pytest.mark.parametrize("stage", STAGES)

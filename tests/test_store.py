@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,45 @@ def test_checkpoints_stay_until_dvc_has_recorded_the_policy(tmp_path, monkeypatc
             lock.write_text(recorded)
         forget_recorded(tmp_path)
         assert open_store(tmp_path).usable() == left
+
+
+def test_only_what_dvc_has_recorded_is_forgotten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in (1, 2, 3):
+        stop(tmp_path, seed)
+        if seed != 3:
+            with open_store(tmp_path, seed) as store:
+                (tmp_path / "policy").write_bytes(b"of %d" % seed)
+                store.finish(tmp_path / "policy")
+    (tmp_path / "dvc.lock").write_text(f"md5: {hashlib.md5(b'of 2').hexdigest()}\n")
+    with open_store(tmp_path, seed=2):
+        forget_recorded(tmp_path)
+    assert open_store(tmp_path, seed=2).usable() == [512], "it is running"
+    forget_recorded(tmp_path)
+    assert [open_store(tmp_path, seed).usable() for seed in (1, 2, 3)] == [[512], [], [512]]
+
+
+def test_a_checkpoint_that_was_being_written_is_not_used(filled, monkeypatch):
+    write = module.write_atomically
+
+    def write_policy_alone(path: Path, content: bytes) -> None:
+        if path.name == "progress.json":
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(module, "write_atomically", write_policy_alone)
+    for timesteps in (4096, 2048):
+        with pytest.raises(KeyboardInterrupt):
+            filled.save(timesteps, {"policy.json": b"another", "progress.json": b"as well"})
+    assert filled.usable() == [512, 1024]
+    assert filled.newest() == 4096
+
+
+def test_the_newest_two_checkpoints_are_whole_and_sha256sum_finds_them_so(filled):
+    assert [filled.read(timesteps) == FILES for timesteps in (512, 1024, 2048)] == [False, True, True]
+    subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=filled.folder / "2048", check=True)
+    assert {path.name for path in (filled.folder / "2048").iterdir()} == {*FILES, SUMS}
+    assert sorted(path.name for path in (filled.folder / "512").iterdir()) == [SUMS, "policy.json"]
 
 
 def test_a_second_run_of_one_experiment_is_refused(filled, tmp_path, monkeypatch):
