@@ -47,6 +47,33 @@ def test_a_record_belongs_to_the_outputs_that_it_made():
     assert records.record_of(made, "evaluate", {"a": "1", "b": "2"}) is None
 
 
+def test_a_run_without_outputs_has_made_nothing(here: Path):
+    assert records.record_of([record("first", "2026-01-02")], "train", {"a": "1"}) is None
+    runs = {"ended": record("first", "2026-01-02", a="1"), "failed": {"stage": "train", "state": "failed: x"}}
+    for name, run in runs.items():
+        (here / "logs" / name).mkdir(parents=True)
+        (here / "logs" / name / "run.json").write_text(json.dumps(run))
+    assert records.runs_here(here) == [runs["ended"]]
+
+
+def test_what_is_no_record_is_left_out():
+    assert records.read_records('3\n[]\nnull\n{"stage": "train"}\n{"stage"\n') == [{"stage": "train"}]
+
+
+def test_what_dvc_lock_has_of_outputs_goes_by_stage_and_path():
+    lock = """
+schema: '2.0'
+stages:
+  check:
+    cmd: x
+  train:
+    deps: [{path: a, md5: '1'}]
+    outs: [{path: b, md5: '2', size: 3}, {path: c, md5: 4.dir}]
+"""
+    assert records.recorded_outputs(lock) == {"check": {}, "train": {"b": "2", "c": "4.dir"}}
+    assert records.recorded_outputs("") == {}
+
+
 def test_the_marks_of_a_conflict_are_no_error_and_stay_for_whoever_settles_it():
     lines = [json.dumps(record(name, "2026-01-02", policy=name)) for name in ("ours", "theirs")]
     records.RECORDS.parent.mkdir()

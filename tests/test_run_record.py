@@ -46,7 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (tmp_path / "assets").mkdir()
     for name in ("code.py", "assets/a.usda", "assets/b.usda", "other.py"):
-        (tmp_path / name).write_text(name)
+        (tmp_path / name).write_text(f"in {name}")
     monkeypatch.chdir(tmp_path)
     for name in ("DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
@@ -77,7 +77,7 @@ def test_a_run_says_what_ran_on_what(folder: Path):
     assert record["uncommitted"] == []
     assert record["command"] == sys.orig_argv
     assert record["params"] == load_params().model_dump(mode="json")
-    assert record["inputs"]["code.py"] == hashlib.sha256(b"code.py").hexdigest()
+    assert record["inputs"]["code.py"] == hashlib.sha256(b"in code.py").hexdigest()
     assert list(record["inputs"]) == ["assets", "code.py", "data"]
     assert record["host"] == platform.node()
     assert record["threads"] == 1
@@ -134,11 +134,11 @@ def test_a_run_that_ends_has_the_digests_of_its_files_and_a_record_in_git(folder
     with start() as run:
         for name in ("models/policy.json", "metrics/train.json", "metrics/curve.csv", "models/checkpoints/512"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(name)
+            (folder / name).write_text(f"in {name}")
     record = written(run)
     assert record["state"] == "finished"
     names = ("models/policy.json", "metrics/train.json", "metrics/curve.csv")
-    assert record["outputs"] == {name: hashlib.md5(name.encode()).hexdigest() for name in names}
+    assert record["outputs"] == {name: hashlib.md5(f"in {name}".encode()).hexdigest() for name in names}
     (line,) = (folder / RECORDS).read_text().splitlines()
     left_out = ("experiment", "host", "inputs", "params", "state")
     assert json.loads(line) == {name: value for name, value in record.items() if name not in left_out}

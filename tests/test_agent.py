@@ -1,0 +1,147 @@
+"""From the params and the registered agent to PPO's arguments."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn, optim
+
+from pipeline import agent
+from pipeline.description import ppo_arguments
+from pipeline.errors import UserError
+from pipeline.params import Params, load_params
+from tests.conftest import ROOT
+from tests.toy import TensorToy
+
+pytestmark = pytest.mark.unit
+
+# As Isaac Lab registers them, with every key that is not PPO's.
+REGISTERED: dict[str, Any] = {
+    **{"seed": 7, "n_timesteps": 1e6, "device": "cuda:0", "normalize_input": True, "normalize_value": True},
+    **{"clip_obs": 10.0, "policy": "MlpPolicy", "n_steps": 8, "n_minibatches": 4, "gamma": 0.9, "clip_range": 0.3},
+    "policy_kwargs": {"activation_fn": "nn.Tanh", "net_arch": [4]},
+}
+
+
+def params(**sections: Any) -> Params:
+    """The real params, without any of `ppo` but what is given."""
+    values = load_params(ROOT / "params.yaml").model_dump() | {"ppo": {}}
+    for name, section in sections.items():
+        values[name] = values[name] | section if isinstance(section, dict) else section
+    return Params.model_validate(values)
+
+
+def test_what_the_params_leave_open_is_as_registered_and_nothing_is_but_ppos_arguments():
+    registered = copy.deepcopy(REGISTERED)
+    settings = agent.resolve_settings(params(train={"num_envs": 10}), registered)
+    assert settings == {
+        **{"policy": "MlpPolicy", "n_steps": 8, "batch_size": 20, "gamma": 0.9, "clip_range": 0.3},
+        "policy_kwargs": {"activation_fn": "nn.Tanh", "net_arch": [4]},
+    }
+    settings["policy_kwargs"]["net_arch"].append(5)
+    assert registered == REGISTERED, "what is registered belongs to Isaac Lab"
+
+
+def test_the_params_win_and_none_of_what_they_give_is_lost():
+    given = {"gamma": 0.5, "n_steps": 4, "ent_coef": 0.0, "normalize_advantage": False, "vf_coef": 0.25}
+    given |= {"policy_kwargs": {"net_arch": [6]}, "learning_rate": "lin_3e-3", "batch_size": 8}
+    settings = agent.resolve_settings(params(train={"num_envs": 10}, ppo=given), REGISTERED)
+    expected = given | {"learning_rate": "lin_0.003", "policy": "MlpPolicy", "clip_range": 0.3}
+    assert settings == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "batch_size"),
+    [({}, 20), ({"n_minibatches": 2}, 40), ({"n_steps": 16}, 40), ({"batch_size": 16}, 16), ({"n_minibatches": 80}, 1)],
+)
+def test_mini_batches_are_counted_in_the_rollout_unless_their_size_is_given(given: dict[str, Any], batch_size: int):
+    settings = agent.resolve_settings(params(train={"num_envs": 10}, ppo=given), REGISTERED)
+    assert settings["batch_size"] == batch_size
+    assert "n_minibatches" not in settings
+
+
+def test_more_mini_batches_than_samples_are_one_sample_each():
+    settings = agent.resolve_settings(params(train={"num_envs": 1}, ppo={"n_minibatches": 1000}), REGISTERED)
+    assert settings["batch_size"] == 1
+
+
+def test_mini_batches_that_leave_a_remainder_are_refused_with_the_registered_steps_too():
+    with pytest.raises(UserError, match=r"divide the rollout of 80 \(train.num_envs 10 x ppo.n_steps 8\), and 32"):
+        agent.resolve_settings(params(train={"num_envs": 10}, ppo={"batch_size": 32}), REGISTERED)
+
+
+@pytest.mark.parametrize("name", ["Softplus", "Mish"])
+def test_an_activation_whose_bits_are_the_machines_is_for_those_who_do_not_ask_for_determinism(name: str):
+    ppo = {"policy_kwargs": {"activation_fn": f"nn.{name}"}}
+    with pytest.raises(UserError, match=f"activation_fn: {name} may give other bits on another machine"):
+        agent.resolve_settings(params(ppo=ppo), REGISTERED)
+    agent.resolve_settings(params(ppo=ppo, sim={"deterministic": False}), REGISTERED)
+
+
+@pytest.mark.parametrize("optimizer", ["optim.Adagrad", "torch.optim.RMSprop"])
+def test_an_optimizer_that_the_update_does_not_know_is_refused_with_and_without_determinism(optimizer: str):
+    for deterministic in (True, False):
+        asked = params(ppo={"policy_kwargs": {"optimizer_class": optimizer}}, sim={"deterministic": deterministic})
+        with pytest.raises(UserError, match="optimizer_class: should be one of Adam, AdamW, SGD"):
+            agent.resolve_settings(asked, REGISTERED)
+
+
+def test_a_training_is_as_long_as_asked_for_and_iterations_come_first():
+    settings = {"n_steps": 8}
+    train = {"num_envs": 10, "total_timesteps": 1000}
+    assert agent.total_timesteps(params(train=train), settings) == 1000
+    assert agent.total_timesteps(params(train=train | {"max_iterations": 3}), settings) == 240
+
+
+def test_the_description_has_the_form_of_isaac_labs_agent_files():
+    normalize = {"observations": False, "rewards": True, "clip_observations": 5.0, "until": None}
+    asked = params(seed=9, normalize=normalize, train={"num_envs": 10, "total_timesteps": 1000})
+    settings = {"n_steps": 8, "gamma": 0.9}
+    assert agent.describe(asked, settings, device="cuda:1") == {
+        **{"n_steps": 8, "gamma": 0.9, "seed": 9, "device": "cuda:1", "n_timesteps": 1000},
+        **{"normalize_input": False, "normalize_value": True, "clip_obs": 5.0, "normalize_until": None},
+    }
+    assert settings == {"n_steps": 8, "gamma": 0.9}
+
+
+def test_the_environments_are_normalised_as_the_params_say_and_rewards_are_not_clipped():
+    normalize = {"observations": False, "rewards": True, "clip_observations": 5.0}
+    env = agent.normalized(TensorToy(), params(normalize=normalize), 0.9)  # type: ignore[arg-type]
+    assert (env.norm_obs, env.norm_reward, env.clip_obs, env.gamma) == (False, True, 5.0, 0.9)
+    assert env.clip_reward == np.inf
+    normalize = {"observations": True, "rewards": False}
+    env = agent.normalized(TensorToy(), params(normalize=normalize), 0.9)  # type: ignore[arg-type]
+    assert (env.norm_obs, env.norm_reward) == (True, False)
+
+
+def test_each_schedule_decays_from_its_own_value_to_nothing():
+    given = {"learning_rate": "lin_3e-3", "clip_range": "lin_0.2", "clip_range_vf": 0.1, "gamma": 0.9}
+    arguments = ppo_arguments(given)
+    decays = [[arguments[name](left) for left in (1.0, 0.5, 0.0)] for name in ("learning_rate", "clip_range")]
+    assert decays[0] == pytest.approx([3e-3, 1.5e-3, 0.0])
+    assert decays[1] == pytest.approx([0.2, 0.1, 0.0])
+    assert (arguments["clip_range_vf"], arguments["gamma"]) == (0.1, 0.9)
+    assert given["learning_rate"] == "lin_3e-3"
+
+
+def test_classes_are_those_of_torch_and_all_else_stays():
+    given = {"activation_fn": "nn.ReLU", "optimizer_class": "torch.optim.SGD", "net_arch": {"pi": [3], "vf": []}}
+    arguments = ppo_arguments({"policy_kwargs": given})["policy_kwargs"]
+    assert arguments == {"activation_fn": nn.ReLU, "optimizer_class": optim.SGD, "net_arch": {"pi": [3], "vf": []}}
+    assert given["activation_fn"] == "nn.ReLU"
+    assert ppo_arguments({})["policy_kwargs"] == {}
+
+
+def test_ppo_is_built_with_every_setting():
+    asked = params(train={"num_envs": 4}, ppo={"learning_rate": "lin_1e-3", "target_kl": 0.05, "n_epochs": 3})
+    settings = agent.resolve_settings(asked, REGISTERED)
+    env = agent.normalized(TensorToy(), asked, settings["gamma"])  # type: ignore[arg-type]
+    model = agent.build_ppo(settings, env, seed=11, device="cpu")
+    assert (model.n_steps, model.batch_size, model.n_epochs, model.gamma) == (8, 8, 3, 0.9)
+    assert (model.seed, model.device.type, model.target_kl) == (11, "cpu", 0.05)
+    assert [model.lr_schedule(0.5), model.clip_range(0.5)] == [5e-4, 0.3]
+    assert isinstance(model.policy.mlp_extractor.policy_net[1], nn.Tanh)
+    assert model.policy.mlp_extractor.policy_net[0].out_features == 4

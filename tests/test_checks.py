@@ -1,0 +1,97 @@
+"""What must hold before the simulator starts, on machines of every kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import checks
+from pipeline.errors import UserError
+from pipeline.params import Sim, load_params
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.unit
+
+
+def sim(**changes: object) -> Sim:
+    return load_params(ROOT / "params.yaml").sim.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:0", "cuda:1"])
+def test_a_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch, device: str):
+    monkeypatch.setattr(checks, "cuda_device_count", lambda: 2)
+    checks.check_device(sim(device=device))
+
+
+@pytest.mark.parametrize(("device", "count"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2), ("cuda:1", 1)])
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, device: str, count: int):
+    monkeypatch.setattr(checks, "cuda_device_count", lambda: count)
+    with pytest.raises(UserError, match=f"{device} was asked for, and this machine has {count} CUDA devices"):
+        checks.check_device(sim(device=device))
+
+
+def test_a_machine_without_the_driver_has_no_cuda_device(monkeypatch: pytest.MonkeyPatch):
+    def fail(_: str) -> None:
+        raise OSError
+
+    monkeypatch.setattr(checks.ctypes, "CDLL", fail)
+    assert checks.cuda_device_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "missing"), [("fpu avx2 fma", ""), ("avx2 fpu", "fma"), ("avx fma", "avx2"), ("avx512f", "avx2 and fma")]
+)
+def test_only_a_processor_with_avx2_and_fma_will_do(monkeypatch, tmp_path: Path, flags: str, missing: str):
+    second = "processor : 1\nflags : avx2 fma\n"
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t: {flags}\n\n{second}")
+    monkeypatch.setattr(checks, "CPUINFO", tmp_path / "cpuinfo")
+    if missing:
+        with pytest.raises(UserError, match=f"this processor lacks {missing}, without"):
+            checks.check_processor()
+    else:
+        checks.check_processor()
+
+
+@pytest.mark.parametrize("physics", ["physx", "ovphysx", "isaacsim_physx", "newton_mjwarp"])
+def test_only_physx_without_kit_wants_the_system_libraries(monkeypatch: pytest.MonkeyPatch, physics: str):
+    monkeypatch.setattr(checks, "LIBRARIES", ("libc.so.6", "libNowhere.so.1"))
+    if physics in ("physx", "ovphysx"):
+        with pytest.raises(UserError, match=r"^PhysX needs the system libraries libNowhere\.so\.1; on Debian"):
+            checks.check_libraries(sim(physics=physics))
+    else:
+        checks.check_libraries(sim(physics=physics))
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        {"frontend": "warp", "physics": "newton_mjwarp"},
+        {"frontend": "warp", "physics": "newton_kamino", "deterministic": False},
+        {"physics": "newton_kamino", "deterministic": False},
+        {"physics": "ovphysx"},
+    ],
+    ids=str,
+)
+def test_physics_that_can_run_is_not_refused(allowed):
+    checks.check_physics(sim(**allowed))
+
+
+def test_physics_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(UserError, match="warp is for Newton"):
+        checks.check_physics(sim(frontend="warp", physics="ovphysx"))
+    with pytest.raises(UserError, match="newton_kamino has no deterministic mode"):
+        checks.check_physics(sim(physics="newton_kamino"))
+    monkeypatch.setattr(checks.importlib.util, "find_spec", lambda name: None if name == "isaacsim" else object())
+    with pytest.raises(UserError, match="isaacsim_physx needs Isaac Sim"):
+        checks.check_physics(sim(physics="isaacsim_physx"))
+    monkeypatch.setattr(checks.importlib.util, "find_spec", lambda name: object())
+    checks.check_physics(sim(physics="isaacsim_physx"))
+
+
+def test_the_tasks_are_those_that_isaac_lab_registers_with_an_agent_for_sb3():
+    tasks = checks.registered_tasks()
+    assert tasks["Isaac-Cartpole"] == ["sb3_cfg_entry_point"]
+    assert {"Isaac-Cartpole-Direct", "Isaac-Ant"} <= set(tasks)
+    assert all(agent.startswith("sb3") for agents in tasks.values() for agent in agents)
+    checks.check_task(sim())
