@@ -15,6 +15,7 @@ import torch
 from stable_baselines3.common.callbacks import LogEveryNTimesteps
 from stable_baselines3.common.logger import Logger
 
+from pipeline import interruption
 from pipeline.callbacks import LearningCurve, TaskStatistics
 from pipeline.checkpoints import Checkpoints
 from pipeline.normalize import TensorNormalize
@@ -219,6 +220,15 @@ def test_a_damaged_checkpoint_is_said_to_be_and_the_policies_before_it_are_outpu
     assert (second.saver.newest, second.model.num_timesteps) == (96, 96)
     assert {number: Policy.load(tmp_path / "again" / str(number)).sha256 for number in (32, 64, 96)} == policies
     assert len(list((tmp_path / "again").iterdir())) == 3
+
+
+def test_a_signal_ends_the_training_at_its_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    training = Training(tmp_path)
+    training.saver.begin()
+    monkeypatch.setattr(interruption, "_signals", [15])
+    with pytest.raises(KeyboardInterrupt):
+        training.model.learn(64, [training.saver])
+    assert training.model.num_timesteps == 4
 
 
 def test_a_training_without_checkpoints_begins_at_the_beginning_after_isaac_labs_first_reset(tmp_path: Path, capsys):

@@ -47,6 +47,21 @@ def test_learning_imports_neither_torchs_compiler_nor_its_symbolic_shapes():
     assert output.strip() == "[]"
 
 
+STEP = """
+import ovphysx
+from pipeline.workarounds import step_physx_on_the_calling_thread
+for _ in range({times}):
+    step_physx_on_the_calling_thread()
+print(ovphysx.PhysXConfig(num_threads=8).num_threads)
+"""
+
+
+@pytest.mark.parametrize(("times", "threads"), [(0, "8"), (1, "0"), (2, "0")])
+def test_physx_steps_on_the_calling_thread_whatever_isaac_lab_asks_for(times, threads):
+    command = [sys.executable, "-c", STEP.format(times=times)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == threads
+
+
 HOOKS = """
 import sys
 from pipeline.workarounds import import_filelock_without_its_audit_hook

@@ -1,0 +1,204 @@
+"""From the params to the task's configuration, on configurations of a few fields: nothing is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from isaaclab.sim import GroundPlaneCfg
+
+from pipeline import simulation
+from pipeline.errors import UserError
+from pipeline.overrides import override
+
+pytestmark = pytest.mark.unit
+
+
+@dataclass
+class Part:
+    """As Isaac Lab's configurations are: a dataclass whose annotations are text."""
+
+    name: str = "part"
+    length: float = 1.0
+    count: int = 2
+    on: bool = True
+    span: tuple[float, float] = (0.0, 1.0)
+    sizes: list[int] = field(default_factory=lambda: [1])
+    limit: float | None = None
+    asset: str = "assets/cartpole.usda"
+    function: Callable[[str], str] = str.upper
+    terms: dict[str, Any] = field(default_factory=lambda: {"a.b": 1, "a": {"c": 2}})
+
+
+@dataclass
+class Whole:
+    part: Part = field(default_factory=Part)
+    other: Part | None = field(default_factory=Part)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("name", "x", "x"),
+        ("length", 2, 2),
+        ("count", 3, 3),
+        ("on", False, False),
+        ("span", [1.0, 2.0], (1.0, 2.0)),
+        ("sizes", [3, 4], [3, 4]),
+        ("limit", 0.5, 0.5),
+        ("limit", None, None),
+        ("asset", "https://somewhere/robot.usd", "https://somewhere/robot.usd"),
+        ("function", "numpy:mean", "numpy:mean"),
+        ("terms.a.b", 5, {"a.b": 5, "a": {"c": 2}}),
+        ("terms.a", {"c": 5}, {"a.b": 1, "a": {"c": 5}}),
+    ],
+)
+def test_a_field_takes_a_value_of_its_kind_and_no_other_field_changes(path: str, value: Any, expected: Any):
+    cfg = Whole()
+    override(cfg, f"part.{path}", value)
+    changed = path.split(".")[0]
+    assert vars(cfg.part) == vars(Part()) | {changed: expected}
+    assert type(vars(cfg.part)[changed]) is type(expected)
+    assert cfg.other == Part()
+
+
+def test_a_mapping_sets_the_fields_below_one_by_one_and_null_switches_a_section_off():
+    cfg = Whole()
+    override(cfg, "part", {"name": "x", "terms": {"a": {"c": 5}}, "limit": 3.0})
+    assert vars(cfg.part) == vars(Part()) | {"name": "x", "terms": {"a.b": 1, "a": {"c": 5}}, "limit": 3.0}
+    override(cfg, "other", None)
+    assert cfg.other is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("name", 1),
+        ("length", "1.0"),
+        ("length", True),
+        ("length", None),
+        ("length", float("nan")),
+        ("count", 2.5),
+        ("count", True),
+        ("on", 1),
+        ("on", None),
+        ("span", 1.0),
+        ("span", [0.0, float("nan")]),
+        ("sizes", "12"),
+        ("function", 1),
+        ("name.x", 1),
+        ("name", {"x": 1}),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_and_changes_nothing(path: str, value: Any):
+    cfg = Whole()
+    with pytest.raises(UserError, match=rf"^env\.part\.{path} is .*in the task's configuration \(given: "):
+        override(cfg, f"part.{path}", value)
+    assert cfg == Whole()
+
+
+@pytest.mark.parametrize("path", ["nothing", "part.nam", "part.terms.x", "part.terms.a.x"])
+def test_a_field_that_is_not_there_is_refused(path: str):
+    with pytest.raises(UserError, match=rf"^env\.{path}: the task's configuration has no such field; "):
+        override(Whole(), path, 1)
+
+
+def test_a_file_that_dvc_would_not_see_a_change_of_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "assets").mkdir()
+    for name in ("assets/mine.usd", "mine.txt", "mine.usd", "assets_mine.usd"):
+        (tmp_path / name).touch()
+    cfg = Whole()
+    for name in ("assets/mine.usd", str(tmp_path / "assets/mine.usd"), "mine", "omniverse://mine.usd"):
+        override(cfg, "part.asset", name)
+        assert cfg.part.asset == name
+    for name in ("mine.txt", "mine.usd", "assets/none.usda", "assets/../mine.usd", "assets_mine.usd", "none.usdz"):
+        with pytest.raises(UserError, match=rf"DVC would not see a change of {name}; put the file into assets/"):
+            override(cfg, "part.asset", name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [({"dt": 0.0}, "sim.dt"), ({"decimation": -1}, "decimation"), ({"episode_length_s": np.inf}, "episode_length_s")],
+)
+def test_no_step_and_no_episode_lasts_nothing_or_for_ever(changes: dict[str, float], name: str):
+    simulation._check_overrides(task(), (8, 1, "cpu"))
+    with pytest.raises(UserError, match=rf"env\.{name} should be a number greater than 0"):
+        simulation._check_overrides(task(**changes), (8, 1, "cpu"))
+
+
+@pytest.mark.parametrize("given", [(9, 1, "cpu"), (8, 2, "cpu"), (8, 1, "cuda:0")])
+def test_what_follows_from_other_params_is_not_for_env_to_say(given: tuple[int, int, str]):
+    with pytest.raises(UserError, match=r"env: scene\.num_envs, seed and sim\.device follow from other params"):
+        simulation._check_overrides(task(), given)
+
+
+def task(*, dt: float = 0.01, decimation: float = 2, episode_length_s: float = 5) -> Any:
+    sim, scene = SimpleNamespace(dt=dt, device="cpu"), SimpleNamespace(num_envs=8)
+    return SimpleNamespace(
+        sim=sim, scene=scene, seed=1, decimation=decimation, episode_length_s=episode_length_s, log_dir=None
+    )
+
+
+def test_a_description_has_plain_values_and_no_place_of_one_machine():
+    described = simulation._plain(
+        {
+            "log_dir": "/home/somebody",
+            "a": {"cooked_collider_cache_dir": "/tmp/x", "b": (1, 2.5, None, True)},
+            3: slice(None),
+            "number": np.float64(0.5),
+            "list": [{"log_dir": "x", "c": "d"}],
+        }
+    )
+    assert described == {
+        "a": {"b": [1, 2.5, None, True]},
+        "3": "slice(None, None, None)",
+        "number": "0.5",
+        "list": [{"c": "d"}],
+    }
+
+
+def test_the_projects_cartpole_takes_the_place_of_nvidias_and_of_its_ground():
+    scene = SimpleNamespace(
+        robot=spawned("https://nvidia/Assets/Classic/Cartpole/cartpole.usd"),
+        second=spawned("https://nvidia/Assets/Classic/Cartpole/cartpole.usd"),
+        table=spawned("https://nvidia/Assets/table.usd"),
+        ground=SimpleNamespace(spawn=GroundPlaneCfg()),
+        light=SimpleNamespace(spawn=None),
+        num_envs=8,
+    )
+    simulation.use_own_cartpole(scene)
+    assert scene.robot.spawn.usd_path == scene.second.spawn.usd_path == "assets/cartpole.usda"
+    assert scene.table.spawn.usd_path == "https://nvidia/Assets/table.usd"
+    assert scene.ground is None
+    assert scene.light is not None
+
+
+def test_a_task_without_nvidias_cartpole_keeps_its_robot_and_its_ground():
+    scene = SimpleNamespace(robot=spawned("/Robots/ant.usd"), ground=SimpleNamespace(spawn=GroundPlaneCfg()))
+    simulation.use_own_cartpole(scene)
+    assert scene.robot.spawn.usd_path == "/Robots/ant.usd"
+    assert scene.ground is not None
+
+
+def spawned(path: str) -> SimpleNamespace:
+    return SimpleNamespace(spawn=SimpleNamespace(usd_path=path))
+
+
+def test_descriptions_of_observations_and_actions_are_written_into_the_folder_of_the_run():
+    cfg = task()
+    cfg.export_io_descriptors = False
+    simulation.export_io_descriptors(cfg, Path("logs/run"))
+    assert (cfg.log_dir, cfg.export_io_descriptors) == ("logs/run", True)
+    with pytest.raises(UserError, match=r"^train\.export_io_descriptors: env\.export_io_descriptors: the task's"):
+        simulation.export_io_descriptors(task(), Path("logs/run"))
+
+
+@pytest.mark.parametrize(("given", "meant"), [("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")])
+def test_a_device_is_meant_by_torchs_name(given: str, meant: str):
+    assert simulation.resolve_device(given) == meant
