@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -62,17 +63,22 @@ def has_ended(project: Project) -> bool:
     return any(project.folder.glob(".resume/*/finished"))
 
 
+def runs(project: Project, stage: str) -> list[dict[str, Any]]:
+    """What the runs of ``stage`` have noted of themselves until now, oldest first."""
+    return [json.loads(path.read_text()) for path in sorted(project.folder.glob(f"logs/*_{stage}/run.json"))]
+
+
 def went_on_from(project: Project, experiment: str = "workspace") -> int:
     """The timesteps that the newest training of ``experiment`` went on from."""
     newest = max(project.folder.glob(f"logs/*_{experiment}_train/run.json"))
     return json.loads(newest.read_text())["resumed_from"]
 
 
-def stop_when(project: Project, happened: Callable[[], bool], way: str, *command: str) -> None:
-    """Start ``command``, and stop its training by one of :data:`WAYS` as soon as ``happened``."""
+def stop_when(project: Project, happened: Callable[[], bool], way: str, *command: str, stage: str = "train") -> None:
+    """Start ``command``, and stop its ``stage`` by one of :data:`WAYS` as soon as ``happened``."""
     with project.start(*command, start_new_session=True) as dvc:
         wait_until(happened, seconds=180)
-        WAYS[way](dvc.pid, stage_processes(project, "train"))
+        WAYS[way](dvc.pid, stage_processes(project, stage))
         dvc.communicate(timeout=120)  # returns when all that write to the pipe are gone
 
 

@@ -71,8 +71,8 @@ class Training:
         self.toy = ResumableToy()
         self.folder = folder
         env: Any = TensorNormalize(self.toy)  # type: ignore[arg-type]
-        arguments = SETTINGS | {"learning_rate": 0.01}
-        self.model = TensorPPO(env=env, seed=3, device="cpu", stats_window_size=5, **arguments)
+        arguments: dict[str, Any] = SETTINGS | {"env": env, "learning_rate": 0.01, "stats_window_size": 5}
+        self.model: Any = TensorPPO(**arguments, seed=3, device="cpu")
         self.curve, self.logging = LearningCurve(), LogEveryNTimesteps(48)
         self.task = TaskStatistics(self.toy, 5)  # type: ignore[arg-type]
         self.model.set_logger(Logger(None, [self.curve]))

@@ -40,7 +40,7 @@ class Task:
         self.steps += 1
         terminated, truncated = (torch.tensor(ends) for ends in ENDS.get(self.steps, ([False] * 3, [False] * 3)))
         observations = torch.full((3, 1), float(self.steps))
-        extras = {"log": {"reward": self.steps}}
+        extras: dict[str, Any] = {"log": {"reward": self.steps}}
         if (terminated | truncated).any():
             extras["final_obs"] = {"policy": observations + 100}
         rewards = torch.tensor([1.0, 10.0, 100.0]) * self.steps

@@ -33,11 +33,13 @@ def test_training_starts_from_its_weights_and_normalisation_with_the_hyperparame
     for name, weights in before.weights.items():
         torch.testing.assert_close(after.weights[name], weights, rtol=0, atol=1e-6)
     assert after.agent["learning_rate"] == 1e-12
-    assert before.normalization
-    assert after.normalization
-    assert before.normalization.observations
-    assert after.normalization.observations
-    assert after.normalization.observations.count > before.normalization.observations.count
+    # Each training sees 1,024 steps, and 16 environments start afresh at its beginning and at its checkpoint.
+    for policy, trainings in ((before, 1), (after, 2)):
+        assert policy.normalization
+        assert policy.normalization.observations
+        assert policy.normalization.rewards
+        assert policy.normalization.observations.count == pytest.approx(1056 * trainings, abs=1e-3)
+        assert policy.normalization.rewards.count == pytest.approx(1024 * trainings, abs=1e-3)
     lock = (pretrained.folder / "dvc.lock").read_text()
     assert "path: pretrained\n" in lock
 

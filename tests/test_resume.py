@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import Project, copy_project, wait_until
-from tests.kills import LONG, checkpoints, go_on, has_checkpoints, has_ended, stop_at_random, stop_when, went_on_from
+from tests.kills import LONG, checkpoints, go_on, has_checkpoints, has_ended, runs, stop_when, went_on_from
 
 pytestmark = pytest.mark.sim
 
@@ -30,13 +28,6 @@ def stopped(tmp_path: Path) -> Project:
     return copy_project(tmp_path / "clone", LONG)
 
 
-@pytest.fixture
-def chance() -> random.Random:
-    seed = time.time_ns()
-    print(f"the moments follow from random.Random({seed})")  # pytest shows it when the test fails
-    return random.Random(seed)
-
-
 def stages(lock: str) -> dict[str, Any]:
     return YAML(typ="safe").load(lock)["stages"]
 
@@ -49,12 +40,51 @@ def test_what_was_asked_to_stop_goes_on(stopped: Project, never_stopped, way):
     assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]
 
 
-def test_repro_stopped_at_random_in_every_stage_ends_as_if_never_stopped(stopped: Project, never_stopped, chance):
-    for stage in ("train", "train", "evaluate", "render"):
-        stop_at_random(stopped, stage, chance)
+# The stage, what it has noted in its run.json when it is stopped, how many checkpoints it has made, and the way.
+STOPS = [
+    ("train", "device", 0, "SIGKILL to the stage"),  # the simulator starts, which takes seconds
+    ("train", "resumed_from", 1, "SIGTERM to dvc"),
+    ("train", "resumed_from", 1, "SIGKILL to dvc"),
+    ("evaluate", "device", 0, "SIGKILL to both"),
+    ("render", "device", 0, "Ctrl-C"),
+]
+
+
+def test_repro_stopped_in_every_stage_ends_as_if_never_stopped(stopped: Project, never_stopped):
+    for number, stop in enumerate(STOPS):
+        stop_run(stopped, *stop)
+        if number == 1:
+            try_something_else(stopped)
     go_on(stopped)
     assert stages((stopped.folder / "dvc.lock").read_text()) == never_stopped
     assert not checkpoints(stopped), "what DVC has recorded needs no checkpoints"
+    started_from = [run.get("resumed_from", -1) for run in runs(stopped, "train")]
+    assert started_from[:3] == [-1, 0, 0]
+    assert started_from[3] >= 2048
+    assert started_from[4] > started_from[3]
+    assert [len(runs(stopped, stage)) for stage in ("train", "evaluate", "render")] == [5, 2, 2]
+
+
+def stop_run(project: Project, stage: str, noted: str, number: int, way: str) -> None:
+    """Start ``dvc repro``, and stop ``stage`` in its midst."""
+    before, wanted = len(runs(project, stage)), len(checkpoints(project)) + number if number else 0
+
+    def happened() -> bool:
+        return any(noted in run for run in runs(project, stage)[before:]) and has_checkpoints(project, wanted)
+
+    stop_when(project, happened, way, "dvc", "repro", stage=stage)
+    assert runs(project, stage)[-1]["state"] != "finished", "it was over before it was stopped"
+    lock = project.folder / "dvc.lock"
+    assert not lock.exists() or stage not in stages(lock.read_text())
+
+
+def try_something_else(project: Project) -> None:
+    """Train with another discount in between: it begins at the beginning, and has no part in the other."""
+    params = project.folder / "params.yaml"
+    before = params.read_text()
+    project.edit_params({"ppo": {"gamma": 0.99}})
+    stop_run(project, "train", "resumed_from", 0, "SIGKILL to both")
+    params.write_text(before)
 
 
 def test_a_training_that_ended_and_was_not_recorded_goes_on_from_its_last_checkpoint(stopped: Project, never_stopped):

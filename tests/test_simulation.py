@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.conftest import Project
 
@@ -54,14 +55,21 @@ def test_trains_on_kamino(untouched: Project):
     untouched.edit_params(TINY | {"sim": {"physics": "newton_kamino", "deterministic": False}})
     untouched.edit_params({"train": {"num_envs": 2, "total_timesteps": 8}, "ppo": {"batch_size": 8}})
     untouched.run("python", "-m", "stages.train")
-    assert (untouched.folder / "models" / "policy.safetensors").exists()
+    (run,) = (untouched.folder / "logs").glob("*/run.json")
+    assert json.loads(run.read_text())["physics"] == "NewtonCfg"
+    assert yaml.safe_load((untouched.folder / "models" / "env.yaml").read_text())["sim"]["physics"][
+        "deterministic"
+    ] is (False)
+    assert json.loads((untouched.folder / "metrics" / "train.json").read_text())["timesteps"] == 8
 
 
 def test_the_direct_workflow_trains_and_evaluates_without_a_download(untouched: Project):
     untouched.edit_params(TINY | {"sim": {"task": "Isaac-Cartpole-Direct"}, "env": {"episode_length_s": 0.1}})
     untouched.run("python", "-m", "stages.train")
     untouched.run("python", "-m", "stages.evaluate")
-    assert "success_rate" in json.loads((untouched.folder / "metrics" / "evaluate.json").read_text())
+    evaluated = json.loads((untouched.folder / "metrics" / "evaluate.json").read_text())
+    assert evaluated["length_mean"] == 6
+    assert evaluated["success_rate"] == 0, "a tenth of a second is no second upright"
 
 
 def test_isaac_sims_own_physx_is_configured_as_isaac_lab_does(untouched: Project):
@@ -283,11 +291,18 @@ for row in pushed:
     untouched.run("python", "-c", START + code)
 
 
-def test_evaluation_starts_with_moving_joints(untouched: Project):
+def test_evaluation_starts_with_moving_joints_and_a_seed_is_that_of_all_random_numbers(untouched: Project):
     code = """
+import random
 from pipeline.evaluation import reset
 with simulation.running(params, cfg, Path("simulator.log")) as env:
     assert (reset(env)[:, 2:].abs() > 1e-6).all()
+    env.seed(5)
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(5)))
+    assert (np.random.rand(3) == np.random.RandomState(5).rand(3)).all()
+    assert random.random() == random.Random(5).random()
+    starts = [reset(env).clone() for seed in (5, 6, 5) if env.seed(seed)]
+    assert torch.equal(starts[0], starts[2]) and not torch.equal(starts[0], starts[1])
 """
     untouched.run("python", "-c", START + code)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.conftest import Project, within_larger_repository
 from tests.kills import has_checkpoints, stop_when, went_on_from
@@ -40,3 +42,12 @@ def test_a_training_that_dvc_was_killed_in_goes_on_after_git_and_dvc_lock_are_me
     assert lock.read_text() == whole
     inner.run("dvc", "repro", "train")
     assert went_on_from(inner) >= 1024
+    stopped = trained(inner)
+    inner.run("dvc", "repro", "--force", "--no-run-cache", "train")
+    assert went_on_from(inner) == 0
+    assert trained(inner) == stopped
+
+
+def trained(project: Project) -> dict[str, Any]:
+    """What dvc.lock has of the training."""
+    return YAML(typ="safe").load((project.folder / "dvc.lock").read_text())["stages"]["train"]

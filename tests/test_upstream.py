@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import Project
@@ -33,19 +34,36 @@ def test_clips_task_statistics_and_io_descriptors_of_a_training_run(untouched: P
     (run,) = (untouched.folder / "logs").iterdir()
     assert sorted(path.name for path in (run / "videos").iterdir()) == ["132.mp4", "260.mp4", "4.mp4"]
     (descriptors,) = (run / "io_descriptors").iterdir()
-    assert "joint_pos_rel" in descriptors.read_text()
+    described = yaml.safe_load(descriptors.read_text())
+    assert [term["name"] for term in described["observations"]["policy"]] == ["joint_pos_rel", "joint_vel_rel"]
+    assert [(term["name"], term["scale"]) for term in described["actions"]] == [("joint_effort_action", 100.0)]
     with (untouched.folder / "metrics" / "learning_curve.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert int(rows[-1]["timesteps"]) == 3 * 32 * 4
-    assert "task/Episode_Reward/alive" in rows[-1]
+    assert [int(row["timesteps"]) for row in rows] == [128, 256, 384]
+    # A row has what the rollouts of 32 steps before it brought: in the first, the end of an episode of 30 steps that
+    # began in its middle, in the second a whole one, in each of the four environments.
+    assert [row["rollout/ep_len_mean"] for row in rows] == ["", "", "30.0"]
+    first, both = (float(row["task/Episode_Reward/alive"]) for row in rows[1:])  # the share of 30 steps
+    assert 0 < first < 1
+    assert both == pytest.approx((first + 1) / 2, rel=1e-5)
+    # Isaac Lab reports how many of all environments have had a time-out: 1, 2, 3, then all of 4.
+    assert [float(row["task/Episode_Termination/time_out"]) for row in rows[1:]] == [2.5 / 4, 6.5 / 8]
     board = EventAccumulator(str(run)).Reload()
     assert {"rollout/ep_rew_mean", "train/loss", "task/Episode_Reward/alive"} <= set(board.Tags()["scalars"])
 
 
 def test_the_resolved_configurations_and_the_command_are_kept(project: Project):
     models = project.folder / "models"
-    assert "n_timesteps: 1024\n" in (models / "agent.yaml").read_text()
-    assert "episode_length_s: 0.5\n" in (models / "env.yaml").read_text()
+    agent, env = (yaml.safe_load((models / f"{name}.yaml").read_text()) for name in ("agent", "env"))
+    assert agent == json.loads((models / "policy.json").read_text())["agent"] | {
+        **{"seed": 42, "device": "cpu", "n_timesteps": 1024, "normalize_input": True, "normalize_value": True},
+        **{"clip_obs": 100.0, "normalize_until": 4096},
+    }
+    assert (env["episode_length_s"], env["decimation"], env["seed"], env["compute_final_obs"]) == (0.5, 2, 42, True)
+    assert (env["scene"]["num_envs"], env["sim"]["device"], env["scene"]["ground"]) == (16, "cpu", None)
+    assert env["scene"]["robot"]["spawn"]["usd_path"] == "assets/cartpole.usda"
+    assert env["sim"]["physics"]["deterministic"] is True
+    assert not set(env) & {"log_dir", "cooked_collider_cache_dir"}
     (run,) = (project.folder / "logs").glob("*workspace_train/run.json")
     assert json.loads(run.read_text())["command"][1:] == ["-m", "stages.train"]
 
