@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
 
 import pytest
 
+from pipeline.policy import Policy
 from tests.conftest import Project, wait_until
 from tests.kills import stage_processes
 
@@ -26,12 +28,13 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
         output, _ = dvc.communicate(timeout=60)
     assert time.monotonic() - interrupted < 30
     assert dvc.returncode
-    assert "train: stopped at" in output
+    (stopped_at,) = re.findall(r"train: stopped at ([\d,]+) timesteps; the policy so far is in ", output)
     assert "DVC records nothing of this run" in output
     assert "Traceback" not in output
     assert not (untouched.folder / "dvc.lock").exists()
     (checkpoint,) = untouched.folder.glob("logs/*_train/checkpoint")
     assert {file.name for file in checkpoint.iterdir()} == {"policy.json", "policy.safetensors"}
+    assert Policy.load(checkpoint).timesteps == int(stopped_at.replace(",", "")) > 512
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
