@@ -58,11 +58,6 @@ def has_checkpoints(project: Project, number: int) -> bool:
     return len(checkpoints(project)) >= number
 
 
-def has_ended(project: Project) -> bool:
-    """Whether a training has ended, whether or not DVC has recorded it by now."""
-    return any(project.folder.glob(".resume/*/finished"))
-
-
 def runs(project: Project, stage: str) -> list[dict[str, Any]]:
     """What the runs of ``stage`` have noted of themselves until now, oldest first."""
     return [json.loads(path.read_text()) for path in sorted(project.folder.glob(f"logs/*_{stage}/run.json"))]

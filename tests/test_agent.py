@@ -118,12 +118,13 @@ def test_the_environments_are_normalised_as_the_params_say_and_rewards_are_not_c
 
 
 def test_each_schedule_decays_from_its_own_value_to_nothing():
-    given = {"learning_rate": "lin_3e-3", "clip_range": "lin_0.2", "clip_range_vf": 0.1, "gamma": 0.9}
+    given = {"learning_rate": "lin_3e-3", "clip_range": "lin_0.2", "clip_range_vf": "lin_0.4", "gamma": 0.9}
     arguments = ppo_arguments(given)
-    decays = [[arguments[name](left) for left in (1.0, 0.5, 0.0)] for name in ("learning_rate", "clip_range")]
-    assert decays[0] == pytest.approx([3e-3, 1.5e-3, 0.0])
-    assert decays[1] == pytest.approx([0.2, 0.1, 0.0])
-    assert (arguments["clip_range_vf"], arguments["gamma"]) == (0.1, 0.9)
+    for name, start in (("learning_rate", 3e-3), ("clip_range", 0.2), ("clip_range_vf", 0.4)):
+        decay = [arguments[name](left) for left in (1.0, 0.5, 0.0)]
+        assert decay == pytest.approx([start, start / 2, 0.0])
+    assert arguments["gamma"] == 0.9
+    assert ppo_arguments({"clip_range": 0.1})["clip_range"] == 0.1
     assert given["learning_rate"] == "lin_3e-3"
 
 
