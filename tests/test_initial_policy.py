@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {"policy": "MlpPolicy", "n_steps": 8, "batch_size": 1
 
 
 def model(seed: int, settings: dict[str, Any] = SETTINGS, **normalize: Any) -> Any:
-    arguments = settings | {"env": TensorNormalize(TensorToy(), **normalize)}  # type: ignore[arg-type]
+    arguments: dict[str, Any] = settings | {"env": TensorNormalize(TensorToy(), **normalize)}  # type: ignore[arg-type]
     return TensorPPO(**arguments, seed=seed, device="cpu")
 
 
