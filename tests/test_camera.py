@@ -45,6 +45,22 @@ def test_what_is_in_view_ends_at_the_edges_of_the_film():
     assert view.in_view(np.array(points, dtype=float), render).tolist() == seen
 
 
+@pytest.mark.parametrize("height", [2.0, 2.97], ids=["of the rail", "of the pole's tip"])
+@pytest.mark.parametrize(
+    ("focal_length", "pixels", "seen"), [(33.0, 150, True), (33.1, 150, False), (33.0, 148, False)]
+)
+def test_the_cart_at_the_ends_of_its_way_and_an_upright_pole_are_in_view(height, focal_length, pixels, seen):
+    # From 9.86 m before the pole, half the width is 20.955 / 2 / 33 * 9.86 = 3.130 m for the 3.125 m of the cart's way;
+    # of that, 150 / 480 are 0.978 m for the 0.97 m of the pole, and 148 / 480 are 0.965 m.
+    asked = Camera(eye=(10.0, 0.0, height), target=(0.0, 0.0, height), focal_length=focal_length)
+    render = RENDER.model_copy(update={"camera": asked, "width": 480, "height": pixels})
+    if seen:
+        view.check_cartpole_in_view(render)
+    else:
+        with pytest.raises(UserError, match="does not see the cartpole all along its rail"):
+            view.check_cartpole_in_view(render)
+
+
 def test_the_camera_beside_each_environment_is_as_asked_for():
     cfg: Any = SimpleNamespace(scene=SimpleNamespace())
     asked = Camera(eye=(8.0, 0.0, 3.3), target=(0.0, 0.0, 1.95), focal_length=30.0)

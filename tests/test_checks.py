@@ -18,9 +18,9 @@ def sim(**changes: object) -> Sim:
     return load_params(ROOT / "params.yaml").sim.model_copy(update=changes)
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:0", "cuda:1"])
-def test_a_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch, device: str):
-    monkeypatch.setattr(checks, "cuda_device_count", lambda: 2)
+@pytest.mark.parametrize(("device", "count"), [("cpu", 0), ("cuda", 1), ("cuda:0", 1), ("cuda:1", 2)])
+def test_a_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch, device: str, count: int):
+    monkeypatch.setattr(checks, "cuda_device_count", lambda: count)
     checks.check_device(sim(device=device))
 
 
