@@ -101,7 +101,8 @@ class Studio:
 
     def _show(self) -> torch.Tensor:
         pictures = torch.tensor([self.steps, self.steps + 10], dtype=torch.uint8).view(2, 1, 1, 1)
-        pictures = pictures.expand(2, 4, 8, 4)  # red, green, blue, and how opaque
+        pictures = pictures.repeat(1, 4, 8, 4)  # red, green, blue, and how opaque
+        pictures[..., 3] = 200
         self.scene["camera"].data.output["rgb"] = SimpleNamespace(torch=pictures)
         return torch.full((2, 1), float(self.steps))
 
@@ -124,7 +125,7 @@ def brightness(frame: np.ndarray) -> list[int]:
     ("changes", "expected"),
     [
         ({"episodes": 1, "length": 5, "fps": 60}, [0, 1, 2, 3, 4]),
-        ({"episodes": 2, "length": 4, "fps": 30}, [0, 2, 0, 2]),
+        ({"episodes": 3, "length": 4, "fps": 30}, [0, 2, 0, 2, 0, 2]),
         ({"episodes": 2, "length": None, "fps": 20}, [0, 3, 0, 3]),
         ({"episodes": 2, "length": 3, "fps": 30}, [0, 2, 1]),
     ],
