@@ -86,6 +86,10 @@ def test_refuses_a_picture_of_one_colour_or_without_motion():
         video.check_frames(np.full_like(frames, 240))
     with pytest.raises(UserError, match="nothing moves"):
         video.check_frames(frames[[0, 0, 0]])
+    video.check_frames(frames[:1])
+    frames[2] = 240
+    with pytest.raises(UserError, match="nothing but one colour"):
+        video.check_frames(frames)
 
 
 def test_the_same_frames_make_the_same_bytes_in_another_process_too(files, tmp_path):
