@@ -104,6 +104,7 @@ def test_statistics_and_settings_come_back(tmp_path):
         assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
     # Two rollouts of eight steps in four environments, two epochs each; loaded, it has the two environments given.
     assert (loaded.num_timesteps, loaded.n_epochs, loaded._n_updates, loaded.n_envs) == (64, 2, 4, 2)
+    assert (loaded.seed, loaded.n_steps, loaded.batch_size) == (1, 8, 16)
     assert (loaded._total_timesteps, loaded._current_progress_remaining) == (64, 0.0)
     assert [loaded.lr_schedule(0.5), loaded.clip_range(0.5)] == pytest.approx([5e-4, 0.15])
     assert plain(loaded.policy.optimizer.state_dict()) == plain(model.policy.optimizer.state_dict())
