@@ -61,6 +61,13 @@ def test_the_cart_at_the_ends_of_its_way_and_an_upright_pole_are_in_view(height,
             view.check_cartpole_in_view(render)
 
 
+@pytest.mark.parametrize("aside", [0.01, -0.01])
+def test_both_ends_of_the_carts_way_are_in_view(aside: float):
+    asked = Camera(eye=(10.0, aside, 2.0), target=(0.0, aside, 2.0), focal_length=33.0)
+    with pytest.raises(UserError, match="does not see the cartpole all along its rail"):
+        view.check_cartpole_in_view(RENDER.model_copy(update={"camera": asked, "width": 480, "height": 150}))
+
+
 def test_the_camera_beside_each_environment_is_as_asked_for():
     cfg: Any = SimpleNamespace(scene=SimpleNamespace())
     asked = Camera(eye=(8.0, 0.0, 3.3), target=(0.0, 0.0, 1.95), focal_length=30.0)
