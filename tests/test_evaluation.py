@@ -139,6 +139,8 @@ def test_returns_and_lengths_are_those_of_sb3s_evaluate_policy():
     env: Any = SimpleNamespace(num_envs=4, reset=lambda: first, step=toy.step, unwrapped=unwrapped)
     rows = play_episodes(env, lambda observations: torch.tanh(observations[:, 1:] / 20), 30)
     policy: Any = SimpleNamespace(predict=lambda observations, **_: (np.tanh(observations[:, 1:] / 20), None))
+    returns: Any
+    lengths: Any
     returns, lengths = evaluate_policy(policy, stock_toy, 30, return_episode_rewards=True)
     assert sorted(row["length"] for row in rows) == sorted(lengths)
     assert sorted(row["return"] for row in rows) == pytest.approx(sorted(returns), rel=1e-5)
