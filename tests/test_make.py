@@ -90,6 +90,9 @@ def test_the_commands_of_a_target_exist_and_take_their_arguments(
         assert program in PROGRAMS
         if program in ("uv", "ruff"):
             place.run(str(Path(sys.executable).parent / program), *words, "--help")  # fails at words before --help
+        elif words[:2] == ["-m", "pytest"]:
+            collected = place.run(sys.executable, *words, "--collect-only", check=False)
+            assert collected.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, collected.stderr  # and no wrong usage
         elif program == "dvc":
             drop: list[str] = getattr(parse_args(words), "drop", None) or []
             assert all(map(re.compile, drop))
@@ -123,7 +126,10 @@ def takes(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> boo
     return True
 
 
-@pytest.mark.parametrize("target", ["repro", "repro-gpu", "experiments", "test", "torture", "tensorboard", "lock"])
+@pytest.mark.parametrize(
+    "target",
+    ["repro", "repro-gpu", "experiments", "test", "test-unit", "test-all", "mutants", "torture", "tensorboard", "lock"],
+)
 def test_args_reach_the_command_of_the_target(place: Project, target: str):
     given, without = asked(place, target, "ARGS=--one 'two words'"), asked(place, target)
     with_them = [command for command in given if command not in without]

@@ -20,7 +20,9 @@ def test_moments_far_from_zero_are_sb3s_in_float64():
         ours.update(batch)
         stock.update(batch.numpy())
     for name in ("mean", "var", "count"):
-        torch.testing.assert_close(getattr(ours, name), torch.as_tensor(getattr(stock, name)), rtol=1e-12, atol=0)
+        torch.testing.assert_close(
+            getattr(ours, name), torch.as_tensor(getattr(stock, name), dtype=torch.float64), rtol=1e-12, atol=0
+        )
 
 
 def test_a_discounted_return_is_summed_in_float64_and_ends_with_its_episode():
