@@ -27,8 +27,10 @@ SMALL = {
     "render": {"episodes": 1, "length": 8, "width": 160, "height": 90},
 }
 
+# What `make test ARGS=...` hands down, which is not meant for a `make` that a test runs.
+OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS", "REV", "INDEX")
 # The project's Python comes first on the path, as ``make`` has it.
-ENVIRONMENT = os.environ | {
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OF_MAKE} | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "TQDM_DISABLE": "1",
 }

@@ -199,7 +199,7 @@ def main() -> None:
     """Exit with 1 if fewer than nine in ten are noticed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", default=list(TESTS), help="in which faults are put")
-    parser.add_argument("--count", type=int, default=20, help="faults a file, drawn at random")
+    parser.add_argument("--count", type=int, default=16, help="faults a file, drawn at random")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
     options = parser.parse_args()
     accepted = [line.partition("  # ")[0] for line in ACCEPTED.read_text().splitlines()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from stable_baselines3.common.running_mean_std import RunningMeanStd
@@ -10,6 +12,10 @@ from pipeline.normalize import TensorMoments, TensorNormalize
 from tests.toy import TensorToy
 
 pytestmark = pytest.mark.unit
+
+
+def normalized(**settings: Any) -> Any:
+    return TensorNormalize(TensorToy(), **settings)  # type: ignore[arg-type]
 
 
 def test_moments_far_from_zero_are_sb3s_in_float64():
@@ -26,7 +32,7 @@ def test_moments_far_from_zero_are_sb3s_in_float64():
 
 
 def test_a_discounted_return_is_summed_in_float64_and_ends_with_its_episode():
-    env = TensorNormalize(TensorToy(), gamma=1.0)  # type: ignore[arg-type]
+    env = normalized(gamma=1.0)
     env.reset()
     env.returns.fill_(2.0**24)
     env._update_statistics(torch.zeros(4, 3), torch.ones(4), torch.tensor([True, False, False, False]))
@@ -34,7 +40,7 @@ def test_a_discounted_return_is_summed_in_float64_and_ends_with_its_episode():
 
 
 def test_an_evaluation_leaves_the_statistics_alone():
-    env = TensorNormalize(TensorToy())  # type: ignore[arg-type]
+    env = normalized()
     env.training = False
     env.reset()
     env.step(torch.zeros(4, 2))
@@ -42,7 +48,7 @@ def test_an_evaluation_leaves_the_statistics_alone():
 
 
 def test_what_is_not_normalised_stays_as_it_is():
-    env = TensorNormalize(TensorToy(), norm_obs=False, norm_reward=False)  # type: ignore[arg-type]
+    env = normalized(norm_obs=False, norm_reward=False)
     env.reset()
     observations, rewards, _, _ = env.step(torch.full((4, 2), 0.25))
     assert torch.equal(observations, env.old_obs)

@@ -335,7 +335,7 @@ from isaaclab_rl.sb3 import Sb3VecEnvWrapper
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 model = PPO.load("models/model.zip")  # before the environments: it seeds torch, which draws their starts
-with simulation.running(params, cfg, Path("simulator.log")) as env:
+with simulation.running(params, cfg, Path("logs/simulator.log")) as env:
     env.reset()
     normalized = VecNormalize.load("models/model_vecnormalize.pkl", Sb3VecEnvWrapper(env.env))
     normalized.training = normalized.norm_reward = False
