@@ -60,15 +60,15 @@ provenance: setup
 # Two files of tests at once: what a file's tests share, such as a pipeline that has run, is made once.
 TEST = python -m pytest --numprocesses 2 --dist loadfile
 
-## Run the tests (ARGS="-k video": those whose names say so)
+## Run the tests (11 minutes; ARGS="-k video": those whose names say so)
 test: setup
 	$(TEST) -m "not night" $(ARGS)
 
-## Run the tests that need no simulator, in half a minute
+## Run the quick tests, which need no simulator (half a minute)
 test-unit: setup
-	$(TEST) -m "unit and not night" $(ARGS)
+	$(TEST) --dist worksteal -m "unit and not slow" $(ARGS)
 
-## Run all tests, also those that take long
+## Run all tests, also those for the night
 test-all: setup
 	$(TEST) $(ARGS)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from pipeline import checks
+from pipeline import checks, interruption
 from pipeline.errors import UserError
 from pipeline.params import load_params
+from pipeline.stage import run_stage
 from tests.conftest import Project
 
 pytestmark = pytest.mark.unit
@@ -55,14 +59,31 @@ def test_a_processor_without_avx2_is_refused_before_it_makes_other_bits(monkeypa
 
 
 @pytest.mark.parametrize(("changes", "sentence"), BAD_PARAMS, ids=[sentence for _, sentence in BAD_PARAMS])
-def test_a_stage_refuses_it_in_one_sentence_before_the_simulator(untouched: Project, changes, sentence):
-    untouched.edit_params(changes)
-    result = untouched.run("python", "-m", "stages.train", check=False)
-    assert result.returncode == 1
-    assert sentence in result.stderr
-    assert result.stderr.startswith("train: ")
-    assert result.stderr.count("\n") == 1
-    assert not result.stdout
+def test_it_is_refused_in_one_sentence(template: Path, tmp_path: Path, monkeypatch, changes, sentence):
+    def train(params: object, run: object) -> None:
+        pytest.fail("the stage has begun")
+
+    shutil.copy2(template / "params.yaml", tmp_path)
+    Project(tmp_path).edit_params(changes)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(interruption, "listen", lambda: None)  # of the signals of this process
+    with pytest.raises(SystemExit) as ended:
+        run_stage(train)
+    assert str(ended.value).startswith("train: ")
+    assert sentence in str(ended.value)
+    assert "\n" not in str(ended.value)
+
+
+@pytest.mark.parametrize("stage", ["check", "train", "evaluate", "render"])
+def test_every_stage_refuses_it_before_the_simulator(untouched: Project, stage: str):
+    untouched.edit_params({"ppo": {"gamma": 1.5}})
+    result = untouched.run("python", "-m", f"stages.{stage}", check=False)
+    sentence = "params.yaml: ppo.gamma: input should be less than or equal to 1 (given: 1.5)"
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", f"{stage}: {sentence}\n")
+    untouched.edit_params({"ppo": {"gamma": 0.9}, "sim": {"device": "cuda:99"}})
+    result = untouched.run("python", "-m", f"stages.{stage}", check=False)
+    assert result.stderr.startswith(f"{stage}: sim.device: cuda:99 was asked for"), "as the checks say"
+    assert (result.returncode, result.stdout) == (1, "")
 
 
 def test_no_check_imports_torch_or_the_simulator(untouched: Project):

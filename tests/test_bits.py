@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,7 @@ def digests(folder: Path, environment: dict[str, str]) -> dict[str, str]:
     return json.loads((folder / "bits.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.unit
 def test_the_other_processor_lets_torch_choose_other_code(other_processor):
     if not other_processor:
@@ -64,18 +66,25 @@ def test_the_other_processor_lets_torch_choose_other_code(other_processor):
     assert shown.stdout == b"AVX2\n"
 
 
+@pytest.mark.slow
 @pytest.mark.unit
 def test_every_operation_gives_the_recorded_bits(tmp_path: Path):
     assert digests(tmp_path, {}) == json.loads(OPERATIONS.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.unit
 def test_every_operation_gives_the_recorded_bits_on_another_processor(tmp_path: Path, other_processor):
     assert digests(tmp_path, HOSTILE | other_processor) == json.loads(OPERATIONS.read_text())
 
 
+def with_marks(name: str) -> Any:
+    """Half of the experiments are for the night."""
+    return pytest.param(name, marks=pytest.mark.night if "direct" in name else ())
+
+
 @pytest.mark.sim
-@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+@pytest.mark.parametrize("name", map(with_marks, experiments.EXPERIMENTS))
 def test_an_experiment_gives_the_recorded_bits(tmp_path: Path, name: str):
     assert experiments.run_experiment(name, tmp_path) == experiments.recorded()[name]
 

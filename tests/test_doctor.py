@@ -13,6 +13,7 @@ from tools import doctor
 pytestmark = pytest.mark.unit
 
 
+@pytest.mark.slow
 def test_doctor_lists_every_check(untouched: Project):
     lines = untouched.run("python", "-m", "tools.doctor").stdout.splitlines()
     names = [
@@ -31,6 +32,7 @@ def test_doctor_lists_every_check(untouched: Project):
     assert all(line[13:].strip().startswith("ok") for line in lines)
 
 
+@pytest.mark.slow
 def test_doctor_goes_on_after_a_failure_and_exits_with_1(untouched: Project):
     untouched.edit_params({"sim": {"device": "cuda:99"}, "env": {"episode_length": 1}})
     result = untouched.run("python", "-m", "tools.doctor", check=False)
@@ -48,6 +50,7 @@ def test_doctor_goes_on_after_a_mistyped_task(untouched: Project):
     assert result.stdout.splitlines()[-1].startswith("DVC remote    ok")
 
 
+@pytest.mark.slow
 def test_doctor_tells_who_has_no_name_what_dvc_needs_it_for(untouched: Project, tmp_path):
     untouched.run("git", "config", "--unset", "user.email")
     nobody = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "GIT_CONFIG_NOSYSTEM": "1"}

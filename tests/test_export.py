@@ -143,6 +143,7 @@ def test_changes_neither_the_model_nor_random_numbers(tmp_path):
     assert Policy.from_sb3(model, env, "Toy", AGENT).sha256 == weights
 
 
+@pytest.mark.slow
 def test_a_subclass_is_exported_as_stock_ppo(tmp_path):
     model, _, policy = trained({}, cls=OwnPPO)
     export_sb3(tmp_path, model, policy)
@@ -183,6 +184,7 @@ test.exported(pathlib.Path({folder!r}), model, policy)
 """
 
 
+@pytest.mark.slow
 def test_bytes_are_the_same_in_another_process(tmp_path):
     """With another hash seed, time zone, user, working folder and time."""
     model, _, policy = trained({"clip_reward": 5.0})

@@ -179,6 +179,7 @@ def test_clean_removes_the_environment_and_nothing_that_was_trained(place: Proje
     assert left == {*kept, "requirements.txt", "requirements-dev.txt"}
 
 
+@pytest.mark.slow
 def test_the_params_of_repro_gpu_can_be_set_and_are_those_that_are_measured(place: Project, untouched: Project):
     (_, run, _) = asked(place, "repro-gpu")
     overrides: list[str] = parse_args(run[1:]).set_param

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Project
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 RESTORE = "dvc: Restore HEAD to 'main'"  # what DVC writes into Git's reflog before it detaches HEAD
 

@@ -32,6 +32,7 @@ json.dump([dict(os.environ), *of_torch, warp.config.cpu_compiler_flags], sys.std
 """
 
 
+@pytest.mark.slow
 def test_the_projects_settings_take_the_place_of_whatever_is_set():
     hostile = dict.fromkeys([*SET, *REMOVED], "1")
     command = [sys.executable, "-c", PIN]
