@@ -81,6 +81,13 @@ def test_an_activation_whose_bits_are_the_machines_is_for_those_who_do_not_ask_f
     agent.resolve_settings(params(ppo=ppo, sim={"deterministic": False}), REGISTERED)
 
 
+def test_only_gsde_may_squash_its_actions():
+    squashed = {"policy_kwargs": {"squash_output": True}}
+    with pytest.raises(UserError, match=r"ppo\.policy_kwargs: SB3 cannot build a policy from"):
+        agent.resolve_settings(params(ppo=squashed), REGISTERED)
+    assert agent.resolve_settings(params(ppo=squashed | {"use_sde": True}), REGISTERED)["use_sde"] is True
+
+
 @pytest.mark.parametrize("optimizer", ["optim.Adagrad", "torch.optim.RMSprop"])
 def test_an_optimizer_that_the_update_does_not_know_is_refused_with_and_without_determinism(optimizer: str):
     for deterministic in (True, False):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
@@ -112,6 +113,11 @@ def test_loads_what_it_saved(policy, tmp_path):
     loaded.save(tmp_path / "again")
     for name in (JSON_FILE, WEIGHTS_FILE):
         assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_cannot_be_changed(policy):
+    with pytest.raises(ValidationError, match="frozen"):
+        policy.seed = 3
 
 
 def test_sha256_is_that_of_both_files(policy, tmp_path):
@@ -272,6 +278,12 @@ def test_spaces_survive_json(low, high):
     again = Space.model_validate_json(Space.from_gymnasium(box).model_dump_json()).to_gymnasium()
     assert again.dtype == box.dtype
     assert np.array_equal([again.low, again.high], [box.low, box.high])
+
+
+@pytest.mark.parametrize("shape", [[], [2, 2], [0]])
+def test_a_space_is_one_row_of_numbers(shape):
+    with pytest.raises(ValidationError):
+        Space.model_validate({"shape": shape, "dtype": "float32", "low": None, "high": None})
 
 
 @pytest.mark.parametrize(

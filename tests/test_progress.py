@@ -87,7 +87,7 @@ def test_a_training_starts_afresh_from_its_seed_and_its_timesteps_alone(tmp_path
     assert torch.equal(model.env.old_obs, first)
     torch.testing.assert_close(model._last_obs, model.env.normalize_obs(first))
     seeds = []
-    for seed, timesteps in ((3, 512), (3, 1024), (4, 512), (None, 512)):
+    for seed, timesteps in ((3, 512), (3, 1024), (1, 512), (0, 512)):
         model.seed, model.num_timesteps = seed, timesteps
         start_afresh(model)
         seeds += [value for kind, value in filter(lambda done: done[0] == "seed", toy.done)][-1:]

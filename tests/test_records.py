@@ -38,6 +38,7 @@ def test_whoever_makes_the_same_outputs_again_changes_nothing():
     records.add_record(record("second", "2026-01-03", policy="def"))
     assert [line["machine"] for line in kept()] == ["first", "second"]
     assert not any("host" in line for line in kept())
+    assert content == b'{"machine": "first", "outputs": {"policy": "abc"}, "stage": "train", "started": "2026-01-02"}\n'
 
 
 def test_a_record_belongs_to_the_outputs_that_it_made():

@@ -37,6 +37,11 @@ def filled(tmp_path):
         yield store
 
 
+def test_an_identity_is_the_same_in_any_order(tmp_path):
+    first, second = ({"seed": 1, "device": "cpu"}, {"device": "cpu", "seed": 1})
+    assert Store(tmp_path, first, []).folder == Store(tmp_path, second, []).folder
+
+
 def test_of_older_checkpoints_only_the_policy_stays(filled):
     assert filled.usable() == [512, 1024, 2048]
     assert filled.read(2048) == FILES
