@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import signal
@@ -13,12 +15,14 @@ import pytest
 
 from pipeline import interruption, stage
 from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.params import Params, load_params
 from pipeline.provenance import Run
 from pipeline.records import RECORDS
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
+
+prepare_process = stage.prepare_process  # which the tests below leave out
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +119,18 @@ def test_only_a_stage_that_dvc_has_started_ends_with_its_parent(monkeypatch: pyt
     monkeypatch.setenv("DVC_STAGE", "train")
     run(lambda: None)
     assert asked == [os.getpid()]
+
+
+def test_a_process_computes_with_as_many_threads_as_the_params_say(monkeypatch: pytest.MonkeyPatch):
+    asked: list[int] = []
+    monkeypatch.setattr(stage, "pin_numerics", asked.append)
+    monkeypatch.setattr(stage, "import_filelock_without_its_audit_hook", lambda: None)
+    sim = load_params().sim.model_copy(update={"threads": 3})
+    thresholds = gc.get_threshold()
+    try:
+        prepare_process(sim)
+    finally:  # it is made for a process that ends soon
+        atexit.unregister(gc.freeze)
+        gc.set_threshold(*thresholds)
+        gc.enable()
+    assert asked == [3]

@@ -1,0 +1,60 @@
+"""What each stage refuses by itself, also where nobody has run the check before it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from tests.conftest import Project
+
+pytestmark = pytest.mark.sim
+
+# A camera that has seen nothing, in the stage as it is.
+BLANK = """
+import numpy as np
+from pipeline import camera
+from pipeline.stage import run_stage
+from stages.render import render
+camera.record = lambda *_: iter(np.full((3, 90, 160, 3), 240, dtype=np.uint8))
+run_stage(render)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project, with its policy."""
+    folder = tmp_path_factory.mktemp("trained") / "clone"
+    return Project(shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns("logs", "tmp")))
+
+
+def test_a_training_is_refused_whose_video_could_not_be_made(untouched: Project):
+    untouched.edit_params({"render": {"fps": 7}})
+    result = untouched.run("python", "-m", "stages.train", check=False)
+    assert result.returncode == 1
+    assert result.stderr.endswith("train: render.fps should divide the task's 60 steps a second (given: 7)\n")
+    assert not list(untouched.folder.glob("logs/*/simulator.log"))
+
+
+def test_a_video_of_nothing_is_refused_and_the_old_one_stays(trained: Project):
+    before = (trained.folder / "videos" / "cartpole.mp4").read_bytes()
+    result = trained.run("python", "-c", BLANK, check=False)
+    assert result.returncode == 1
+    assert "render: the camera sees nothing but one colour" in result.stderr
+    assert (trained.folder / "videos" / "cartpole.mp4").read_bytes() == before
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "render"])
+def test_a_policy_of_another_task_is_not_played(trained: Project, stage: str):
+    path = trained.folder / "models" / "policy.json"
+    policy = json.loads(path.read_text()) | {"task": "Isaac-Cartpole-Direct"}
+    path.unlink()  # it may be a link into DVC's cache
+    path.write_text(json.dumps(policy, sort_keys=True, indent=2) + "\n")
+    made = [trained.folder / "metrics" / "evaluate.json", trained.folder / "videos" / "cartpole.mp4"]
+    before = [file.read_bytes() for file in made]
+    result = trained.run("python", "-m", f"stages.{stage}", check=False)
+    assert result.returncode == 1
+    sentence = f"{stage}: the policy was trained for the task Isaac-Cartpole-Direct, not Isaac-Cartpole; run `dvc repro"
+    assert sentence in result.stderr
+    assert [file.read_bytes() for file in made] == before
