@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-import time
 
 import pytest
 
@@ -23,10 +22,8 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
     untouched.edit_params(ENDLESS)
     with untouched.start("dvc", "repro", "train", start_new_session=True) as dvc:
         wait_until((untouched.folder / "models" / "checkpoints" / "512").exists, seconds=180)
-        interrupted = time.monotonic()
         os.killpg(dvc.pid, signal.SIGINT)  # what a terminal does: to dvc and the stage alike
         output, _ = dvc.communicate(timeout=60)
-    assert time.monotonic() - interrupted < 30
     assert dvc.returncode
     (stopped_at,) = re.findall(r"train: stopped at ([\d,]+) timesteps; the policy so far is in ", output)
     assert "DVC records nothing of this run" in output
