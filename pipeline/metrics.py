@@ -58,8 +58,8 @@ def interquartile_mean(values: np.ndarray) -> float:
     return float(stats.trim_mean(values, 0.25))
 
 
-def bootstrap_interval(values: np.ndarray, *, seed: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean of ``values``.
+def bootstrap_interval(values: np.ndarray, *, seed: int) -> tuple[float, float]:
+    """The 95% percentile bootstrap interval of the mean of ``values``.
 
     Percentiles, since SciPy's default method gives NaN where all values are equal, as a solved cartpole's may be.
     """
@@ -68,6 +68,6 @@ def bootstrap_interval(values: np.ndarray, *, seed: int, confidence: float = 0.9
     if len(values) == 1:
         return float(values[0]), float(values[0])
     result = stats.bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=2000, method="percentile", rng=seed, batch=100
+        (values,), np.mean, confidence_level=0.95, n_resamples=2000, method="percentile", rng=seed, batch=100
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)

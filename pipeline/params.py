@@ -240,8 +240,9 @@ def read_sections(path: Path) -> dict[str, Any]:
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first of pydantic's findings as one sentence."""
-    finding = error.errors(include_url=False)[0]
+    """One of pydantic's findings as one sentence: an unknown key, which may be why another is missing, or the first."""
+    findings = error.errors(include_url=False)
+    finding = next((finding for finding in findings if finding["type"] == "extra_forbidden"), findings[0])
     path = ".".join(str(part) for part in finding["loc"] if part not in ("float", "str"))
     if finding["type"] == "missing":
         return f"{path} is missing; add it, or run `git checkout params.yaml`"

@@ -60,7 +60,6 @@ class Run:
         return {"inputs": self.inputs.before, "device": device, "gpus": gpus, "packages": self.record["packages"]}
 
     def __enter__(self) -> Run:
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._write("running")
         return self
 

@@ -46,7 +46,6 @@ class Store:
         Raises:
             UserError: If there is one, and it does not end within half a minute.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire()
         except Timeout:

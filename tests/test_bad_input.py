@@ -18,6 +18,10 @@ pytestmark = pytest.mark.unit
 BAD_PARAMS = [
     ({"ppo": {"lerning_rate": 1e-3}}, "ppo.lerning_rate is not a parameter; did you mean learning_rate?"),
     ({"train": {"num_env": 4}}, "train.num_env is not a parameter; did you mean num_envs"),
+    (
+        {"train": {"video": {"interval": None, "lenght": 4}}},
+        "train.video.lenght is not a parameter; did you mean length?",
+    ),
     ({"sim": {"deterministic": "maybe"}}, "sim.deterministic: input should be a valid boolean (given: 'maybe')"),
     ({"ppo": {"learning_rate": "maybe"}}, "a positive number for a linear decay to 0 (given: 'maybe')"),
     ({"ppo": {"learning_rate": "lin_maybe"}}, "for a linear decay to 0 (given: 'lin_maybe')"),

@@ -44,4 +44,4 @@ def test_numbers_that_are_not_finite_are_refused_and_leave_the_old_file(tmp_path
 
 def test_rows_keep_every_bit_and_leave_absent_values_empty(tmp_path):
     write_rows(tmp_path / "rows.csv", [{"a": 0.1 + 0.2}, {"a": 1.0, "b": 2}])
-    assert (tmp_path / "rows.csv").read_text() == "a,b\n0.30000000000000004,\n1.0,2\n"
+    assert (tmp_path / "rows.csv").read_bytes() == b"a,b\n0.30000000000000004,\n1.0,2\n"

@@ -74,7 +74,7 @@ CLIPPED = {"clip_obs": 2.0, "clip_reward": 2.0}
         ({}, CLIPPED),
         ({"learning_rate": 3e-4}, {"norm_obs": False}),
         ({}, {"norm_reward": False, "gamma": 0.5}),
-        ({"normalize_advantage": False, "ent_coef": 0.1, "vf_coef": 0.1}, {"gamma": 0.5}),
+        ({"normalize_advantage": False, "ent_coef": 0.1, "vf_coef": 0.1}, {"gamma": 0.5, "epsilon": 0.5}),
         (
             {name: LinearSchedule(start, 0.0, 1.0) for name, start in DECAYS.items()},
             CLIPPED,
@@ -82,7 +82,16 @@ CLIPPED = {"clip_obs": 2.0, "clip_reward": 2.0}
         ({"target_kl": 0.004}, CLIPPED),
         ({"max_grad_norm": 0.05}, CLIPPED),
         ({"use_sde": True, "sde_sample_freq": 4, "ent_coef": 0.1}, CLIPPED),
-        ({"use_sde": True, "policy_kwargs": {"squash_output": True}, "learning_rate": 3e-4, "ent_coef": 0.01}, CLIPPED),
+        (
+            {
+                "use_sde": True,
+                "sde_sample_freq": 1,
+                "policy_kwargs": {"squash_output": True},
+                "learning_rate": 3e-4,
+                "ent_coef": 0.01,
+            },
+            CLIPPED,
+        ),
         ({"policy_kwargs": {"optimizer_class": torch.optim.SGD}, "learning_rate": 0.1}, CLIPPED),
         ({"policy_kwargs": {"optimizer_class": torch.optim.AdamW}}, CLIPPED),
     ],
