@@ -34,7 +34,7 @@ TESTS = {
     "pipeline/metrics.py": "test_metrics test_evaluation",
     "pipeline/ppo.py": "test_ppo",
     "pipeline/update.py": "test_ppo",
-    "pipeline/rollout.py": "test_ppo",
+    "pipeline/rollout.py": "test_rollout test_ppo",
     "pipeline/normalize.py": "test_normalize test_ppo",
     "pipeline/policy.py": "test_policy",
     "pipeline/description.py": "test_policy test_export test_agent",

@@ -69,3 +69,8 @@ def test_a_stage_says_what_it_is_for_and_depends_on_the_locked_packages(stage):
     assert STAGES[stage]["desc"]
     assert "requirements.txt" in STAGES[stage]["deps"]
     assert "assets" in STAGES[stage]["deps"]
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "render"])
+def test_what_plays_the_policy_depends_on_both_of_its_files(stage):
+    assert {"models/policy.json", "models/policy.safetensors"} <= set(STAGES[stage]["deps"])

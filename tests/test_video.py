@@ -124,6 +124,14 @@ def test_the_mp4_shows_the_frames_in_their_order_and_colours(files):
             assert np.abs(frame[row, column] - frames[number, row, column]).max() <= 12, (number, row, column)
 
 
+def test_the_mp4_is_as_fast_as_asked_for(tmp_path):
+    video.write_mp4(tmp_path / NAMES[0], moving_square(30), 30)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", tmp_path / NAMES[0]]
+    probe = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    assert " 30 fps" in probe
+    assert "Duration: 00:00:01.00" in probe
+
+
 def test_the_mp4_refuses_frames_that_h264_cannot_hold(tmp_path):
     with pytest.raises(UserError, match=r"video\.mp4: ffmpeg failed"):
         video.write_mp4(tmp_path / NAMES[0], moving_square(2, height=61), 15)
