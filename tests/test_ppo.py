@@ -94,7 +94,7 @@ CLIPPED = {"clip_obs": 2.0, "clip_reward": 2.0}
             CLIPPED,
         ),
         ({"policy_kwargs": {"optimizer_class": torch.optim.SGD}, "learning_rate": 0.1}, CLIPPED),
-        ({"policy_kwargs": {"optimizer_class": torch.optim.AdamW}}, CLIPPED),
+        ({"policy_kwargs": {"optimizer_class": torch.optim.AdamW}, "learning_rate": 3e-4}, CLIPPED),
     ],
     ids=[
         *("defaults", "observations as they are", "rewards as they are", "other weights of the loss", "decays"),
@@ -104,12 +104,13 @@ CLIPPED = {"clip_obs": 2.0, "clip_reward": 2.0}
 @pytest.mark.usefixtures("_same_order")
 def test_learns_what_stock_sb3_learns(settings, normalization, device):
     (stock, stock_env, stock_rows), (ours, env, rows) = learn_twice(settings, normalization, device)
-    tolerance = 2e-5 if device == "cpu" else 1e-4  # on a GPU the networks round otherwise in a batch than step by step
+    # On a GPU the networks round otherwise in a batch than step by step, and a mean may be near zero.
+    of_weights, of_means = (1e-5, 1e-7) if device == "cpu" else (5e-5, 1e-6)
     for name, weights in stock.policy.state_dict().items():
-        torch.testing.assert_close(ours.policy.state_dict()[name], weights, rtol=1e-4, atol=tolerance)
+        torch.testing.assert_close(ours.policy.state_dict()[name], weights, rtol=1e-4, atol=of_weights)
     kept = [name for name in ("obs_rms", "ret_rms") if hasattr(stock_env, name)]  # SB3 keeps those that it applies
     for theirs, own in ((getattr(stock_env, name), getattr(env, name)) for name in kept):
-        np.testing.assert_allclose(own.mean.cpu(), theirs.mean, rtol=1e-4, atol=tolerance / 100)  # it may be near zero
+        np.testing.assert_allclose(own.mean.cpu(), theirs.mean, rtol=1e-4, atol=of_means)
         np.testing.assert_allclose(own.var.cpu(), theirs.var, rtol=1e-4)
         assert own.count == theirs.count
     assert [row.keys() for row in rows] == [row.keys() for row in stock_rows]

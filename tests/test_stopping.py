@@ -23,7 +23,7 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(untouched: Project):
     with untouched.start("dvc", "repro", "train", start_new_session=True) as dvc:
         wait_until((untouched.folder / "models" / "checkpoints" / "512").exists, seconds=180)
         os.killpg(dvc.pid, signal.SIGINT)  # what a terminal does: to dvc and the stage alike
-        output, _ = dvc.communicate(timeout=60)
+        output, _ = dvc.communicate(timeout=30)
     assert dvc.returncode
     (stopped_at,) = re.findall(r"train: stopped at ([\d,]+) timesteps; the policy so far is in ", output)
     assert "DVC records nothing of this run" in output
