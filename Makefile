@@ -72,7 +72,7 @@ test-unit: setup
 test-all: setup
 	$(TEST) $(ARGS)
 
-## Put small faults into the code, and count those that the tests notice (half an hour; ARGS="pipeline/ppo.py")
+## Put small faults into the code, and count those that the tests notice (10 minutes; ARGS="pipeline/ppo.py --count 50")
 mutants: setup
 	python -m tests.mutants $(ARGS)
 

@@ -70,7 +70,7 @@ def went_on_from(project: Project, experiment: str = "workspace") -> int:
 
 
 def stop_when(project: Project, happened: Callable[[], bool], way: str, *command: str, stage: str = "train") -> None:
-    """Start ``command``, and stop its ``stage`` by one of :data:`WAYS` as soon as ``happened``."""
+    """Start ``command``, wait until it ``happened``, then stop ``stage`` by one of :data:`WAYS`."""
     with project.start(*command, start_new_session=True) as dvc:
         wait_until(happened, seconds=180)
         WAYS[way](dvc.pid, stage_processes(project, stage))

@@ -1,7 +1,7 @@
-"""Put small faults into the code, one at a time, and see whether the tests of that file notice: `make mutants`.
+"""Put small faults into the code, one at a time, and run the tests of that file (`make mutants`).
 
-A fault that no test notices is printed. Some change nothing that matters: `mutants.txt` beside this file lists those
-that were looked at, each with the reason, and they are left out.
+A fault that these tests let pass is printed. It needs a better test, or it changes nothing that matters. Faults of the
+second kind are listed in `mutants.txt` beside this file, each with the reason. They are not tried.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+# Every test process is forked from this one. What takes seconds to import is imported here, once.
 import pytest
 import scipy.stats  # noqa: F401
-import stable_baselines3  # noqa: F401  (takes seconds, which every process that is forked from this one is spared)
+import stable_baselines3  # noqa: F401
 import torch
 from tqdm import tqdm
 
@@ -150,13 +151,13 @@ class _Replace(ast.NodeTransformer):
         return self.other if node is self.target else super().generic_visit(node)
 
 
-def unnoticed(drawn: list[Fault], lane: int) -> list[Fault]:
+def unnoticed(drawn: list[Fault], half: int) -> list[Fault]:
     """Try faults one after another in a copy of the project, and return those that the tests of their file let pass."""
     passed: list[Fault] = []
     sound: dict[str, float | None] = {}  # how long the tests take without a fault
     with tempfile.TemporaryDirectory() as name:
         folder = begin_repository(Path(name)).folder
-        for fault in tqdm(drawn, desc=f"lane {lane}", unit="fault", position=lane):
+        for fault in tqdm(drawn, desc=f"half {half + 1} of 2", unit="fault", position=half):
             tests, path = TESTS[fault.path], folder / fault.path
             sound[tests] = seconds = sound.get(tests) or duration(tests, folder)
             if not seconds:
@@ -187,9 +188,8 @@ def _test(tests: str, folder: Path) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), number)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("pipeline", "tests")]:
         del sys.modules[name]
-    sys.dont_write_bytecode = (
-        True  # it is told apart by the second in which a file was written: two faults may share it
-    )
+    # Python takes old bytecode for new if both sources were written in the same second, as two faults may be.
+    sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.chdir(folder)
     sys.path[0] = str(folder)
@@ -200,7 +200,7 @@ def _test(tests: str, folder: Path) -> None:
 def main() -> None:
     """Exit with 1 if fewer than nine in ten are noticed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", default=list(TESTS), help="in which faults are put")
+    parser.add_argument("files", nargs="*", choices=TESTS, default=list(TESTS), help="in which faults are put")
     parser.add_argument("--count", type=int, default=15, help="faults a file, drawn at random")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
     options = parser.parse_args()
@@ -213,11 +213,11 @@ def main() -> None:
     with ProcessPoolExecutor(2, mp_context=FORK) as pool:
         passed = [fault for part in pool.map(unnoticed, (drawn[::2], drawn[1::2]), range(2)) for fault in part]
     for fault in passed:
-        print(f"not noticed, line {fault.line} of {fault.name}")
+        print(f"line {fault.line} was not noticed; write a test, or list it in {ACCEPTED.name}:\n{fault.name}")
     for path in options.files:
         count, missed = (sum(fault.path == path for fault in group) for group in (drawn, passed))
         print(f"{count - missed:4} of {count:3} noticed  {path}")
-    print(f"{len(drawn) - len(passed):4} of {len(drawn):3}")
+    print(f"{len(drawn) - len(passed):4} of {len(drawn):3} noticed in all; {LEAST:.0%} must be")
     sys.exit(len(drawn) - len(passed) < LEAST * len(drawn))
 
 

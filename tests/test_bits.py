@@ -84,7 +84,7 @@ def with_marks(name: str) -> Any:
 
 
 @pytest.mark.sim
-@pytest.mark.parametrize("name", map(with_marks, experiments.EXPERIMENTS))
+@pytest.mark.parametrize("name", [with_marks(name) for name in experiments.EXPERIMENTS])
 def test_an_experiment_gives_the_recorded_bits(tmp_path: Path, name: str):
     assert experiments.run_experiment(name, tmp_path) == experiments.recorded()[name]
 

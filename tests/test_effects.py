@@ -81,10 +81,10 @@ ELSEWHERE = {
     "render.num_envs": "test_the_video_shows_a_moving_cartpole_and_is_the_same_bytes_again",
     "render.width": "test_the_video_shows_a_moving_cartpole_and_is_the_same_bytes_again",
     "render.height": "test_the_video_shows_a_moving_cartpole_and_is_the_same_bytes_again",
-    "render.fps": "test_the_video_shows_a_moving_cartpole_and_is_the_same_bytes_again",
-    "render.camera.eye": "test_the_camera_stands_and_looks_as_the_params_say",
-    "render.camera.target": "test_the_camera_stands_and_looks_as_the_params_say",
-    "render.camera.focal_length": "test_the_camera_stands_and_looks_as_the_params_say",
+    "render.fps": "test_the_mp4_is_as_fast_as_asked_for",
+    "render.camera.eye": "test_the_camera_beside_each_environment_is_as_asked_for",
+    "render.camera.target": "test_a_camera_is_turned_to_its_target_and_stays_upright",
+    "render.camera.focal_length": "test_the_camera_beside_each_environment_is_as_asked_for",
 }
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params import Params, load_params
 from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
@@ -195,12 +194,6 @@ def test_one_file_of_the_policy_can_be_fetched_into_any_folder(project, tmp_path
 
 def same_bytes(first: Path, second: Path) -> bool:
     return first.read_bytes() == second.read_bytes()
-
-
-def test_a_decay_is_not_rounded():
-    params = load_params().model_dump()
-    params["ppo"]["learning_rate"] = "lin_1.23456789e-3"
-    assert Params.model_validate(params).ppo.learning_rate == "lin_0.00123456789"
 
 
 def test_the_summary_of_a_pipeline_without_results_is_no_traceback(untouched: Project):
