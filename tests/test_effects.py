@@ -51,7 +51,7 @@ WEIGHTS: dict[str, Any] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "ppo.n_minibatches": {"ppo.n_minibatches": 4, "ppo.batch_size": None},
     "ppo.sde_sample_freq": {"ppo.sde_sample_freq": 2, "ppo.use_sde": True},
-    "ppo.stats_window_size": {"ppo.stats_window_size": 1},
+    "ppo.stats_window_size": {"ppo.stats_window_size": 1, "train.keep_all_info": True},
     "train.log_interval": {"train.log_interval": 128},
     "train.keep_all_info": {"train.keep_all_info": True},
 }
@@ -184,5 +184,7 @@ def test_the_learning_curve_has_the_points_and_columns_that_it_is_told(trained: 
     assert "task/Episode_Reward/alive" in rows["train.keep_all_info"][-1]
     returns = [rows[leaf][-1]["rollout/ep_rew_mean"] for leaf in ("base", "ppo.stats_window_size")]
     assert returns[0] != returns[1], "a mean of 100 episodes, and the last episode"
+    name = "task/Episode_Reward/alive"
+    assert rows["train.keep_all_info"][-1][name] != rows["ppo.stats_window_size"][-1][name], "as here"
     for leaf in ("train.log_interval", "train.keep_all_info", "ppo.stats_window_size"):
         assert trained[leaf]["weights"] == trained["base"]["weights"]

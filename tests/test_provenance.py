@@ -39,6 +39,7 @@ def test_provenance_tells_what_made_the_results(project: Project):
     assert (train["device"], train["resumed_from"], train["uncommitted"]) == ("cpu", 0, [])
     assert train["packages"]["torch"].startswith("2.11.0")
     assert train["seconds"] > 0
+    assert {facts["physics"] for facts in made.values()} == {"OvPhysxCfg"}, "the engine, and not its alias"
     for stage, facts in made.items():
         runs = [json.loads(path.read_text()) for path in project.folder.glob(f"logs/*_workspace_{stage}/run.json")]
         run = next(run for run in runs if run["started"] == facts["started"] and run["stage"] == stage)
@@ -78,6 +79,16 @@ def test_a_commit_and_an_experiment_have_the_records_of_their_own_outputs(clone:
     assert provenance(clone, "other") == second
     said = clone.run("make", "--silent", "--old-file=setup", "provenance", "REV=HEAD").stdout
     assert yaml.safe_load(said) == second
+
+
+def test_a_revision_that_lacks_its_records_has_those_that_git_has_here(clone: Project):
+    """As one whose results came from the run cache, and were committed without `make repro`."""
+    first, records = provenance(clone), (clone.folder / RECORDS).read_text()
+    (clone.folder / RECORDS).write_text("\n")
+    clone.commit("Results without records")
+    (clone.folder / RECORDS).write_text(records)
+    shutil.rmtree(clone.folder / "logs")
+    assert provenance(clone, "HEAD") == first
 
 
 def test_results_that_nobody_has_a_record_of_are_said_to_have_none(clone: Project):

@@ -62,9 +62,14 @@ def test_trains_on_kamino(untouched: Project):
 
 
 def test_the_direct_workflow_trains_and_evaluates_without_a_download(untouched: Project):
-    untouched.edit_params(TINY | {"sim": {"task": "Isaac-Cartpole-Direct"}, "env": {"episode_length_s": 0.1}})
+    ppo = TINY["ppo"] | {"gamma": None}  # as registered
+    untouched.edit_params(
+        TINY | {"ppo": ppo, "sim": {"task": "Isaac-Cartpole-Direct"}, "env": {"episode_length_s": 0.1}}
+    )
     untouched.run("python", "-m", "stages.train")
     untouched.run("python", "-m", "stages.evaluate")
+    policy = json.loads((untouched.folder / "models" / "policy.json").read_text())
+    assert policy["normalization"]["gamma"] == policy["agent"]["gamma"] == 0.99
     evaluated = json.loads((untouched.folder / "metrics" / "evaluate.json").read_text())
     assert evaluated["length_mean"] == 6
     assert evaluated["success_rate"] == 0, "a tenth of a second is no second upright"

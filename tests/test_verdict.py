@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tools import verify
 from tools.verification.recorded import Recorded
 from tools.verification.rerun import Outcome, Result
 from tools.verification.verdict import other_gpus, print_table
@@ -39,3 +41,16 @@ def test_another_gpu_is_told_of_results_of_a_gpu_alone(device: str, here: list[s
     record: dict[str, Any] = {"stage": "train", "outputs": STAGES["train"].outputs, "started": "2026-01-01"}
     record |= {"device": device, "machine": {"gpus": ["H100"]}}
     assert other_gpus([record], STAGES, here) == said
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.EQUAL])
+def test_a_stage_that_did_not_come_out_as_recorded_is_not_called_reproduced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], outcome: Outcome
+):
+    instead: dict[str, Any] = {"check_out": tmp_path, "stages_that_were_run": STAGES, "bring_tracked_data": None}
+    instead |= {"untrue": [], "run_again": {"train": Result(outcome, {})}, "machine": {"gpus": []}}
+    for name, value in instead.items():
+        monkeypatch.setattr(verify, name, lambda *_, value=value: value)
+    with pytest.raises(SystemExit, match="verify: train is the first stage that"):
+        verify.verify("HEAD")
+    assert "reproduced" not in capsys.readouterr().out
