@@ -30,13 +30,13 @@ def address(project: Project) -> Iterator[str]:
             board.communicate(timeout=60)
 
 
-def test_every_training_here_is_shown_with_its_curves(project: Project, address: str):
+def test_a_training_is_shown_with_its_curves(project: Project, address: str):
     def curves() -> dict[str, list[str]]:
         with urlopen(f"{address}data/plugin/scalars/tags", timeout=60) as answer:
             return json.load(answer)
 
-    trainings = {path.parent.name for path in project.folder.glob("logs/*_train/events.out.tfevents.*")}
+    # The first one, which made the project. Other tests share the project, and kill trainings before their first curve.
+    training = min(path.parent.name for path in project.folder.glob("logs/*_train/events.out.tfevents.*"))
     shown = {"rollout/ep_rew_mean", "train/explained_variance"}
-    assert trainings
     # TensorBoard reads while it serves.
-    wait_until(lambda: all(shown <= set(curves().get(name, [])) for name in trainings), seconds=60)
+    wait_until(lambda: shown <= set(curves().get(training, [])), seconds=60)
