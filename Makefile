@@ -72,13 +72,13 @@ test-unit: setup
 test-all: setup
 	$(TEST) $(ARGS)
 
-## Put small faults into the code, and count those that the tests notice (10 minutes; ARGS="pipeline/ppo.py --count 50")
+## Put small faults into the code, and count those that the tests notice (10 minutes; ARGS="pipeline/ppo/ppo.py --count 50")
 mutants: setup
 	python -m tests.mutants $(ARGS)
 
 ## Stop the pipeline 100 times, in any way at any moment, and see that it ends as if nobody had (half an hour)
-torture: setup
-	python -m tests.torture $(ARGS)
+crash-test: setup
+	python -m tests.crashes $(ARGS)
 
 ## Check style and types
 lint: setup
@@ -144,4 +144,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments test test-unit test-all mutants torture lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments test test-unit test-all mutants crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean

@@ -11,7 +11,7 @@ from benchmarks.plots import plot_curves
 from benchmarks.processes import Machine, isaaclab, logged, run, stage
 from benchmarks.results import RESULTS, save
 from benchmarks.solved import judge
-from pipeline.params import load_params
+from pipeline.experiment.params_file import load_params
 
 MACHINE = Machine("cpu", "physx")
 RETURN = "rollout/ep_rew_mean"

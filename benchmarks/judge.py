@@ -13,12 +13,13 @@ from stable_baselines3 import PPO
 from torch import nn
 
 from benchmarks.processes import Machine, params_on
-from pipeline import simulation
-from pipeline.actor import Actor
-from pipeline.description import Normalization, describe_normalization
-from pipeline.evaluation import Actor as Acts
-from pipeline.evaluation import play_episodes, summarize
-from pipeline.policy import Policy
+from pipeline.evaluation.episodes import play_episodes
+from pipeline.evaluation.statistics import summarize
+from pipeline.policy.inference import InferencePolicy
+from pipeline.policy.policy import Policy
+from pipeline.policy.schema import Normalization, describe_normalization
+from pipeline.simulation import configuration, launch
+from pipeline.simulation.tensor_env import Act
 
 SOLVED_RETURN, SOLVED_RATE = 4.85, 0.99
 
@@ -26,8 +27,10 @@ SOLVED_RETURN, SOLVED_RATE = 4.85, 0.99
 def main(physics: str, device: str, *checkpoints: str) -> None:
     """Play held-out episodes with one checkpoint after another, until one is good enough; a line each."""
     params = params_on(Machine(device, physics), deterministic=False)
-    cfg, _ = simulation.configure(params, num_envs=params.evaluate.num_envs, seed=params.evaluate.seed)
-    with simulation.running(params, cfg, Path(os.devnull)) as env:
+    cfg, _ = configuration.configure(
+        params.sim, params.env, num_envs=params.evaluate.num_envs, seed=params.evaluate.seed
+    )
+    with launch.running(params.sim, cfg, Path(os.devnull)) as env:
         for path in checkpoints:
             env.seed(params.evaluate.seed)
             with torch.inference_mode():
@@ -41,14 +44,14 @@ def main(physics: str, device: str, *checkpoints: str) -> None:
                 break
 
 
-def load(path: Path, device: str) -> Acts:
+def load(path: Path, device: str) -> Act:
     """The policy that ours, SB3, rsl_rl or skrl has saved as ``path``, as it acts without noise."""
     if path.suffix == ".safetensors":
-        return Policy.load(path.parent).actor(device)
+        return Policy.load(path.parent).for_inference(device)
     if path.suffix == ".zip":
         model = PPO.load(path, device=device)
         normalization = normalization_in(path.with_name(f"{path.stem}_vecnormalize.pkl"))
-        return Actor(model.policy, model.action_space, normalization).to(device)  # type: ignore[arg-type]  # a Box
+        return InferencePolicy(model.policy, model.action_space, normalization).to(device)  # type: ignore[arg-type]  # a Box
     saved = torch.load(path, map_location=device, weights_only=True)
     weights = saved["actor_state_dict"] if "actor_state_dict" in saved else saved["policy"]
     return perceptron({name: tensor for name, tensor in weights.items() if not name.startswith("value_layer")})

@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.processes import Machine, parse, stage
 from benchmarks.results import save
-from pipeline.params import Params
-from pipeline.provenance import Run
-from pipeline.stage import run_stage
+from pipeline.experiment.params import Params
+from pipeline.experiment.provenance import Run
+from pipeline.experiment.stage import run_stage
 
 
 class Stopwatch:
@@ -52,10 +52,10 @@ class Stopwatch:
 
 def train(params: Params, run: Run) -> None:
     """The stage, watched."""
-    from pipeline import simulation
-    from pipeline.environment import TensorEnv
-    from pipeline.normalize import TensorNormalize
-    from pipeline.ppo import TensorPPO
+    from pipeline.ppo.ppo import TensorPPO
+    from pipeline.ppo.vec_normalize import TensorNormalize
+    from pipeline.simulation import configuration
+    from pipeline.simulation.tensor_env import TensorEnv
     from stages import train as stage
 
     stopwatch = Stopwatch()
@@ -65,7 +65,7 @@ def train(params: Params, run: Run) -> None:
     stopwatch.watch(TensorPPO, "train", "update")
     stopwatch.watch(TensorPPO, "learn", "the rest of learn")
     stage.train(params, run)
-    device = simulation.resolve_device(params.sim.device)
+    device = configuration.resolve_device(params.sim.device)
     phases = {name: of["wall_seconds"] for name, of in run.record["phases"].items()}
     rows = [{"phase": name, "seconds": round(seconds, 2)} for name, seconds in {**stopwatch.seconds, **phases}.items()]
     for row in rows:

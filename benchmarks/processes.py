@@ -16,7 +16,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.params import Params, load_params
+from pipeline.experiment.params import Params
+from pipeline.experiment.params_file import load_params
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import Machine
-from pipeline.provenance import machine as host
+from pipeline.experiment.provenance import machine as host
 
 RESULTS = Path(__file__).parent / "results"
 

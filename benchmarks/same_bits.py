@@ -10,13 +10,13 @@ from pathlib import Path
 
 from benchmarks.processes import Machine, run, stage
 from benchmarks.results import save
-from pipeline.params import load_params
+from pipeline.experiment.params_file import load_params
 
 STAGES = ("train", "evaluate", "render")
 # As many epochs for both: where the bits differ, so does the epoch in which target_kl ends an update.
 SAME_WORK = {"ppo.target_kl": None, "ppo.n_epochs": 10}
 WITHOUT = (
-    "from pipeline import numerics, stage; stage.pin_numerics = numerics.set_threads;"
+    "from pipeline.experiment import numerics, stage; stage.pin_numerics = numerics.set_threads;"
     "from stages import {0}; stage.run_stage({0}.{0})"
 )
 

@@ -39,7 +39,7 @@ class Contender:
 def upstream(machine: Machine, library: str, *words: str) -> Contender:
     """Isaac Lab's trainer with its own settings but for ``words``."""
 
-    def prepare(folder: Path, seed: int) -> list[str]:
+    def prepare(_folder: Path, seed: int) -> list[str]:
         return isaaclab(machine, library, f"--seed={seed}", *words)
 
     checkpoints = {"sb3": "model*.zip", "rsl_rl": "model_*.pt", "skrl": "agent_*.pt"}[library]

@@ -53,7 +53,7 @@ class Measurement:
 def upstream(library: str, epochs: int, minibatches: int, *, frontend: str = "torch") -> Trainer:
     """Isaac Lab's own, with its settings for the library but for those given."""
 
-    def prepare(folder: Path, machine: Machine, num_envs: int, rollouts: int) -> list[str]:
+    def prepare(_folder: Path, machine: Machine, num_envs: int, rollouts: int) -> list[str]:
         rollout = num_envs * N_STEPS
         settings = {
             "sb3": (

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.checks import check_all
-from pipeline.errors import UserError
-from pipeline.params import Params, load_params
-from pipeline.stage import prepare_process
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params import Params
+from pipeline.experiment.params_file import load_params
+from pipeline.experiment.preflight import check_machine
+from pipeline.experiment.stage import prepare_process
 
 
 def main() -> None:
     """Exit with 1 and a sentence if something is wrong with params.yaml on this machine."""
     try:
         params = load_params()
-        check_all(params)
-        prepare_process(params.sim)
+        check_machine(params.sim)
+        prepare_process(params.sim.threads)
         check_settings(params)
     except UserError as error:
         sys.exit(f"check: {error}")
 
 
 def check_settings(params: Params) -> None:
-    """Let Isaac Lab and SB3 judge what they alone know: fields of the task, layers, a policy to start from, the camera.
+    """Let Isaac Lab and SB3 judge what only they know: the task and its fields, layers, a policy to start from.
 
     Nothing is simulated, but importing them takes three seconds.
 
     Raises:
         UserError: The first thing that is wrong.
     """
-    from pipeline import agent, camera, simulation
+    from pipeline.simulation import configuration
+    from pipeline.training import agent
+    from pipeline.video import camera
 
-    cfg, registered = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
-    agent.initial_policy(params, agent.resolve_settings(params, registered))
+    cfg, registered = configuration.configure(params.sim, params.env, num_envs=params.train.num_envs, seed=params.seed)
+    settings = agent.resolve_settings(params.ppo, registered, params.train.num_envs, exact=params.sim.deterministic)
+    agent.initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
     camera.check(cfg, params.render)
 
 

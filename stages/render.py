@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from pipeline.params import Params
-from pipeline.provenance import Run
-from pipeline.stage import MODELS, VIDEOS, run_stage
+from pipeline.experiment.params import Params
+from pipeline.experiment.paths import FILM_STRIP, GIF, MODELS, VIDEO
+from pipeline.experiment.provenance import Run
+from pipeline.experiment.stage import run_stage
 
 
 def render(params: Params, run: Run) -> None:
-    """Play episodes in front of a camera; write ``videos/cartpole.mp4``, its GIF and a film strip."""
+    """Play episodes in front of a camera; write ``videos/policy.mp4``, ``policy.gif`` and ``film_strip.png``."""
     import numpy as np
 
-    from pipeline import camera, simulation, video
-    from pipeline.policy import Policy
+    from pipeline.policy.policy import Policy
+    from pipeline.simulation import configuration, launch
+    from pipeline.video import camera, encode
 
     policy = Policy.load(MODELS)
     settings = params.render
-    cfg, _ = simulation.configure(params, num_envs=settings.num_envs, seed=settings.seed)
+    cfg, _ = configuration.configure(params.sim, params.env, num_envs=settings.num_envs, seed=settings.seed)
     camera.check(cfg, settings)
     camera.add_camera(cfg, settings.camera, width=settings.width, height=settings.height, samples=camera.SAMPLES)
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
-    with simulation.running(params, cfg, run.folder / "simulator.log") as env:
+    with launch.running(params.sim, cfg, run.folder / "simulator.log") as env:
         policy.check_matches(params.sim.task, env.observation_space, env.action_space)
         run.end_phase("start")
-        frames = np.stack(list(camera.record(env, policy.actor(cfg.sim.device), settings)))
+        frames = np.stack(list(camera.record(env, policy.for_inference(cfg.sim.device), settings)))
     run.end_phase("play")
-    video.check_frames(frames)
-    video.write_mp4(VIDEOS / "cartpole.mp4", frames, settings.fps)
-    video.write_gif(VIDEOS / "cartpole.gif", frames, settings.fps)
-    video.write_film_strip(VIDEOS / "film_strip.png", frames)
+    encode.check_frames(frames)
+    encode.write_mp4(VIDEO, frames, settings.fps)
+    encode.write_gif(GIF, frames, settings.fps)
+    encode.write_film_strip(FILM_STRIP, frames)
 
 
 if __name__ == "__main__":

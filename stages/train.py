@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-from pipeline.params import Params
-from pipeline.provenance import Run
-from pipeline.stage import METRICS, MODELS, run_stage
+from pipeline.experiment.params import Params
+from pipeline.experiment.paths import METRICS, MODELS
+from pipeline.experiment.provenance import Run
+from pipeline.experiment.stage import run_stage
 
 
 def train(params: Params, run: Run) -> None:
     """Train as ``params`` say; write ``models/``, ``metrics/train.json`` and ``metrics/learning_curve.csv``."""
-    from pipeline import agent, camera, simulation
-    from pipeline.clips import film_training
-    from pipeline.policy import FILES, WEIGHTS_FILE
-    from pipeline.resume import load_policy
-    from pipeline.store import Store, forget_recorded
-    from pipeline.training import learn, write_configurations, write_results
-    from pipeline.workarounds import keep_torchs_compiler_away
+    from pipeline.experiment.files import write_yaml
+    from pipeline.experiment.metrics import write_metrics, write_rows
+    from pipeline.experiment.resume_store import ResumeStore
+    from pipeline.policy.export_onnx import export_onnx
+    from pipeline.policy.export_sb3 import export_sb3
+    from pipeline.policy.policy import FILES, WEIGHTS_FILE, Policy
+    from pipeline.ppo.workarounds import keep_torchs_compiler_away
+    from pipeline.simulation import configuration, launch
+    from pipeline.training import agent
+    from pipeline.training.clips import film_training
+    from pipeline.training.learn import learn
+
+    def policy() -> Policy:
+        return Policy.from_sb3(model, model.env, params.sim.task, settings)
 
     keep_torchs_compiler_away()
-    cfg, registered = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
-    settings = agent.resolve_settings(params, registered)
-    initial = agent.initial_policy(params, settings)
-    camera.check(cfg, params.render)  # now, and not after hours of training
-    write_configurations(MODELS, params, cfg, settings)
+    cfg, registered = configuration.configure(params.sim, params.env, num_envs=params.train.num_envs, seed=params.seed)
+    settings = agent.resolve_settings(params.ppo, registered, params.train.num_envs, exact=params.sim.deterministic)
+    initial = agent.initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
+    write_yaml(MODELS / "env.yaml", configuration.describe(cfg))
+    timesteps = agent.total_timesteps(params.train, settings["n_steps"])
+    described = agent.describe(settings, params.normalize, seed=params.seed, device=cfg.sim.device, timesteps=timesteps)
+    write_yaml(MODELS / "agent.yaml", described)
     if params.train.export_io_descriptors:
-        simulation.export_io_descriptors(cfg, run.folder)
+        configuration.export_io_descriptors(cfg, run.folder)
     if params.train.video.interval:
-        film_training(cfg, params.render.camera)
+        film_training(cfg, params.train.video.camera)
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
-    forget_recorded(run.root)
-    with Store(run.root, run.identity, FILES) as store:
-        with simulation.running(params, cfg, run.folder / "simulator.log") as env:
-            normalized = agent.normalized(env, params, settings["gamma"])
-            model = agent.build_ppo(settings, normalized, seed=params.seed, device=cfg.sim.device)
-            if initial:
-                load_policy(model, initial)
+    with ResumeStore(run.root, run.identity, FILES) as store:
+        with launch.running(params.sim, cfg, run.folder / "simulator.log") as env:
+            model = agent.build_ppo(settings, env, params.normalize, seed=params.seed, initial=initial)
             run.end_phase("start")
-            curve = learn(model, env, params, settings, run, MODELS / "checkpoints", store)
+            curve = learn(model, policy, params.train, timesteps, until=params.normalize.until, run=run, store=store)
         run.end_phase("learn")
-        write_results(MODELS, METRICS, model, params, settings, curve)
+        trained = policy()
+        export_sb3(MODELS, model, trained)
+        export_onnx(MODELS / "policy.onnx", trained)
+        trained.save(MODELS)
+        write_rows(METRICS / "learning_curve.csv", curve.rows)
+        write_metrics(METRICS / "train.json", {**curve.summary(), "policy_sha256": trained.sha256})
         store.finish(MODELS / WEIGHTS_FILE)
 
 

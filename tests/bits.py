@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.numerics import pin_numerics
+from pipeline.experiment.numerics import pin_numerics
 
 pin_numerics(threads=1)  # before the libraries are imported, as in a stage
 
@@ -23,11 +23,13 @@ import torch  # noqa: E402
 import warp as wp  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from pipeline import metrics, numpy_kernels, video  # noqa: E402
-from pipeline.agent import EXACT_ACTIVATIONS, OPTIMIZERS  # noqa: E402
-from pipeline.normalize import TensorNormalize  # noqa: E402
-from pipeline.ppo import TensorPPO  # noqa: E402
-from tests.toy import TensorToy  # noqa: E402
+from pipeline.evaluation import statistics  # noqa: E402
+from pipeline.experiment import numpy_kernels  # noqa: E402
+from pipeline.ppo.ppo import TensorPPO  # noqa: E402
+from pipeline.ppo.vec_normalize import TensorNormalize  # noqa: E402
+from pipeline.training.agent import EXACT_ACTIVATIONS, OPTIMIZERS  # noqa: E402
+from pipeline.video import encode  # noqa: E402
+from tests.toy_env import TensorToy  # noqa: E402
 
 Digests = Iterator[tuple[str, Any]]
 
@@ -127,7 +129,7 @@ def numpy_and_scipy(_: torch.Generator) -> Digests:
     for name in ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "arctan", "arcsin", "cbrt"):
         yield f"numpy.{name}", (getattr(np, name)(x),)
     yield "numpy products and sums", (x[:900].reshape(30, 30) @ x[:900].reshape(30, 30), x.sum(), x.std(), np.sort(x))
-    yield "bootstrap", (*metrics.bootstrap_interval(x, seed=1), metrics.interquartile_mean(x))
+    yield "bootstrap", (*statistics.bootstrap_interval(x, seed=1), statistics.interquartile_mean(x))
     functions = (math.sin, math.cos, math.tan, math.atan, math.exp, math.log, math.sqrt)
     yield "C library", [function(value) for function in functions for value in x[:300].tolist()]
 
@@ -155,13 +157,13 @@ def pictures(_: torch.Generator) -> Digests:
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 60, 3))
     frames[:, 30:70, 50:110] = noise
     with tempfile.TemporaryDirectory() as folder:
-        for write, name in ((video.write_mp4, "mp4"), (video.write_gif, "gif"), (_write_film_strip, "png")):
+        for write, name in ((encode.write_mp4, "mp4"), (encode.write_gif, "gif"), (_write_film_strip, "png")):
             write(Path(folder) / name, frames.astype(np.uint8), 15)
             yield name, ((Path(folder) / name).read_bytes(),)
 
 
 def _write_film_strip(path: Path, frames: np.ndarray, _: int) -> None:
-    video.write_film_strip(path, frames)
+    encode.write_film_strip(path, frames)
 
 
 GROUPS: tuple[Callable[[torch.Generator], Digests], ...] = (

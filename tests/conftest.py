@@ -148,7 +148,7 @@ def within_larger_repository(project: Project, folder: Path) -> Project:
 
 
 @pytest.fixture
-def untouched(tmp_path: Path, template: Path) -> Project:
+def fresh_project(tmp_path: Path, template: Path) -> Project:
     """A project in which nothing has run."""
     return Project(shutil.copytree(template, tmp_path / "clone"))
 

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import write_json
-from pipeline.records import recorded_outputs
+from pipeline.experiment.files import write_json
+from pipeline.experiment.records import recorded_outputs
 from tests.conftest import Project, copy_project
 
 RECORDED = Path(__file__).parent / "experiments.json"

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from torch import nn, optim
 
-from pipeline import agent
-from pipeline.description import ppo_arguments
-from pipeline.errors import UserError
-from pipeline.params import Params, load_params
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params import Params
+from pipeline.experiment.params_file import load_params
+from pipeline.policy.sb3_arguments import ppo_arguments
+from pipeline.ppo.ppo import TensorPPO
+from pipeline.training import agent
 from tests.conftest import ROOT
-from tests.toy import TensorToy
+from tests.toy_env import TensorToy
 
 pytestmark = pytest.mark.unit
 
@@ -34,9 +36,13 @@ def params(**sections: Any) -> Params:
     return Params.model_validate(values)
 
 
+def resolve(asked: Params, registered: dict[str, Any]) -> dict[str, Any]:
+    return agent.resolve_settings(asked.ppo, registered, asked.train.num_envs, exact=asked.sim.deterministic)
+
+
 def test_what_the_params_leave_open_is_as_registered_and_nothing_is_but_ppos_arguments():
     registered = copy.deepcopy(REGISTERED)
-    settings = agent.resolve_settings(params(train={"num_envs": 10}), registered)
+    settings = resolve(params(train={"num_envs": 10}), registered)
     assert settings == {
         **{"policy": "MlpPolicy", "n_steps": 8, "batch_size": 20, "gamma": 0.9, "clip_range": 0.3},
         "policy_kwargs": {"activation_fn": "nn.Tanh", "net_arch": [4]},
@@ -48,7 +54,7 @@ def test_what_the_params_leave_open_is_as_registered_and_nothing_is_but_ppos_arg
 def test_the_params_win_and_none_of_what_they_give_is_lost():
     given = {"gamma": 0.5, "n_steps": 4, "ent_coef": 0.0, "normalize_advantage": False, "vf_coef": 0.25}
     given |= {"policy_kwargs": {"net_arch": [6]}, "learning_rate": "lin_3e-3", "batch_size": 8}
-    settings = agent.resolve_settings(params(train={"num_envs": 10}, ppo=given), REGISTERED)
+    settings = resolve(params(train={"num_envs": 10}, ppo=given), REGISTERED)
     expected = given | {"learning_rate": "lin_0.003", "policy": "MlpPolicy", "clip_range": 0.3}
     assert settings == expected
 
@@ -58,34 +64,34 @@ def test_the_params_win_and_none_of_what_they_give_is_lost():
     [({}, 20), ({"n_minibatches": 2}, 40), ({"n_steps": 16}, 40), ({"batch_size": 16}, 16), ({"n_minibatches": 80}, 1)],
 )
 def test_mini_batches_are_counted_in_the_rollout_unless_their_size_is_given(given: dict[str, Any], batch_size: int):
-    settings = agent.resolve_settings(params(train={"num_envs": 10}, ppo=given), REGISTERED)
+    settings = resolve(params(train={"num_envs": 10}, ppo=given), REGISTERED)
     assert settings["batch_size"] == batch_size
     assert "n_minibatches" not in settings
 
 
 def test_more_mini_batches_than_samples_are_one_sample_each():
-    settings = agent.resolve_settings(params(train={"num_envs": 1}, ppo={"n_minibatches": 1000}), REGISTERED)
+    settings = resolve(params(train={"num_envs": 1}, ppo={"n_minibatches": 1000}), REGISTERED)
     assert settings["batch_size"] == 1
 
 
 def test_mini_batches_that_leave_a_remainder_are_refused_with_the_registered_steps_too():
     with pytest.raises(UserError, match=r"divide the rollout of 80 \(train.num_envs 10 x ppo.n_steps 8\), and 32"):
-        agent.resolve_settings(params(train={"num_envs": 10}, ppo={"batch_size": 32}), REGISTERED)
+        resolve(params(train={"num_envs": 10}, ppo={"batch_size": 32}), REGISTERED)
 
 
 @pytest.mark.parametrize("name", ["Softplus", "Mish"])
 def test_an_activation_whose_bits_are_the_machines_is_for_those_who_do_not_ask_for_determinism(name: str):
     ppo = {"policy_kwargs": {"activation_fn": f"nn.{name}"}}
     with pytest.raises(UserError, match=f"activation_fn: {name} may give other bits on another machine"):
-        agent.resolve_settings(params(ppo=ppo), REGISTERED)
-    agent.resolve_settings(params(ppo=ppo, sim={"deterministic": False}), REGISTERED)
+        resolve(params(ppo=ppo), REGISTERED)
+    resolve(params(ppo=ppo, sim={"deterministic": False}), REGISTERED)
 
 
 def test_only_gsde_may_squash_its_actions():
     squashed = {"policy_kwargs": {"squash_output": True}}
     with pytest.raises(UserError, match=r"ppo\.policy_kwargs: SB3 cannot build a policy from"):
-        agent.resolve_settings(params(ppo=squashed), REGISTERED)
-    assert agent.resolve_settings(params(ppo=squashed | {"use_sde": True}), REGISTERED)["use_sde"] is True
+        resolve(params(ppo=squashed), REGISTERED)
+    assert resolve(params(ppo=squashed | {"use_sde": True}), REGISTERED)["use_sde"] is True
 
 
 @pytest.mark.parametrize("optimizer", ["optim.Adagrad", "torch.optim.RMSprop"])
@@ -93,34 +99,39 @@ def test_an_optimizer_that_the_update_does_not_know_is_refused_with_and_without_
     for deterministic in (True, False):
         asked = params(ppo={"policy_kwargs": {"optimizer_class": optimizer}}, sim={"deterministic": deterministic})
         with pytest.raises(UserError, match="optimizer_class: should be one of Adam, AdamW, SGD"):
-            agent.resolve_settings(asked, REGISTERED)
+            resolve(asked, REGISTERED)
 
 
 def test_a_training_is_as_long_as_asked_for_and_iterations_come_first():
-    settings = {"n_steps": 8}
     train = {"num_envs": 10, "total_timesteps": 1000}
-    assert agent.total_timesteps(params(train=train), settings) == 1000
-    assert agent.total_timesteps(params(train=train | {"max_iterations": 3}), settings) == 240
+    assert agent.total_timesteps(params(train=train).train, 8) == 1000
+    assert agent.total_timesteps(params(train=train | {"max_iterations": 3}).train, 8) == 240
 
 
 def test_the_description_has_the_form_of_isaac_labs_agent_files():
     normalize = {"observations": False, "rewards": True, "clip_observations": 5.0, "until": None}
-    asked = params(seed=9, normalize=normalize, train={"num_envs": 10, "total_timesteps": 1000})
+    asked = params(normalize=normalize).normalize
     settings = {"n_steps": 8, "gamma": 0.9}
-    assert agent.describe(asked, settings, device="cuda:1") == {
+    assert agent.describe(settings, asked, seed=9, device="cuda:1", timesteps=1000) == {
         **{"n_steps": 8, "gamma": 0.9, "seed": 9, "device": "cuda:1", "n_timesteps": 1000},
         **{"normalize_input": False, "normalize_value": True, "clip_obs": 5.0, "normalize_until": None},
     }
     assert settings == {"n_steps": 8, "gamma": 0.9}
 
 
+def built(**sections: Any) -> TensorPPO:
+    """PPO on toys, with the real params but for ``sections``."""
+    asked = params(train={"num_envs": 4}, **sections)
+    return agent.build_ppo(resolve(asked, REGISTERED), TensorToy(), asked.normalize, seed=1)  # type: ignore[arg-type]
+
+
 def test_the_environments_are_normalised_as_the_params_say_and_rewards_are_not_clipped():
     normalize = {"observations": False, "rewards": True, "clip_observations": 5.0}
-    env = agent.normalized(TensorToy(), params(normalize=normalize), 0.9)  # type: ignore[arg-type]
+    env = built(normalize=normalize).env
     assert (env.norm_obs, env.norm_reward, env.clip_obs, env.gamma) == (False, True, 5.0, 0.9)
     assert env.clip_reward == np.inf
     normalize = {"observations": True, "rewards": False}
-    env = agent.normalized(TensorToy(), params(normalize=normalize), 0.9)  # type: ignore[arg-type]
+    env = built(normalize=normalize).env
     assert (env.norm_obs, env.norm_reward) == (True, False)
 
 
@@ -145,9 +156,8 @@ def test_classes_are_those_of_torch_and_all_else_stays():
 
 def test_ppo_is_built_with_every_setting():
     asked = params(train={"num_envs": 4}, ppo={"learning_rate": "lin_1e-3", "target_kl": 0.05, "n_epochs": 3})
-    settings = agent.resolve_settings(asked, REGISTERED)
-    env = agent.normalized(TensorToy(), asked, settings["gamma"])  # type: ignore[arg-type]
-    model = agent.build_ppo(settings, env, seed=11, device="cpu")
+    settings = resolve(asked, REGISTERED)
+    model = agent.build_ppo(settings, TensorToy(), asked.normalize, seed=11)  # type: ignore[arg-type]
     assert (model.n_steps, model.batch_size, model.n_epochs, model.gamma) == (8, 8, 3, 0.9)
     assert (model.seed, model.device.type, model.target_kl) == (11, "cpu", 0.05)
     assert [model.lr_schedule(0.5), model.clip_range(0.5)] == [5e-4, 0.3]

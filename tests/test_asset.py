@@ -174,8 +174,9 @@ def main(engine: str, asset: str, output: str) -> None:
     """Run every experiment in an environment of its own and save what :class:`Motion` holds."""
     import torch
 
-    from pipeline.params import load_params
-    from pipeline.simulation import configure, running
+    from pipeline.experiment.params_file import load_params
+    from pipeline.simulation.configuration import configure
+    from pipeline.simulation.launch import running
 
     # On the CPU the bits are the same without the request for determinism, which costs seconds.
     sim = {"task": "Isaac-Cartpole", "physics": engine, "device": "cpu", "deterministic": False}
@@ -187,9 +188,9 @@ def main(engine: str, asset: str, output: str) -> None:
         }
     )
     starts = torch.tensor([*EXPERIMENTS.values(), *LIMITS.values()])
-    cfg, _ = configure(params, num_envs=len(starts), seed=0)
+    cfg, _ = configure(params.sim, params.env, num_envs=len(starts), seed=0)
     cfg.scene.robot.spawn.usd_path = asset
-    with running(params, cfg, Path(output).with_suffix(".log")) as env:
+    with running(params.sim, cfg, Path(output).with_suffix(".log")) as env:
         env.reset()
         robot = env.unwrapped.scene["robot"]
         robot.write_joint_state_to_sim_index(position=starts[:, :2].clone(), velocity=starts[:, 2:4].clone())

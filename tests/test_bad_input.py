@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import checks, interruption
-from pipeline.errors import UserError
-from pipeline.params import load_params
-from pipeline.stage import run_stage
+from pipeline.experiment import interruption, preflight
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params_file import load_params
+from pipeline.experiment.stage import run_stage
 from tests.conftest import Project
 
 pytestmark = pytest.mark.unit
@@ -39,9 +39,6 @@ BAD_PARAMS = [
     ({"seed": -1}, "dvc exp run -S seed=$RANDOM"),
     ({"seed": 2**32}, "seed: input should be less than 4294967296"),
     ({"seed": 1000000}, "evaluate.seed should differ from seed"),
-    ({"sim": {"task": "Isaac-Cartpole-v0"}}, "did you mean Isaac-Cartpole or Isaac-Cartpole-Direct"),
-    ({"sim": {"task": "Isaac-Cartpol"}}, "did you mean Isaac-Cartpole"),
-    ({"sim": {"agent": "rl_games_cfg_entry_point"}}, "sim.agent: Isaac-Cartpole has no agent configuration"),
     ({"sim": {"physics": "bullet"}}, "sim.physics: input should be 'physx', 'ovphysx'"),
     ({"sim": {"physics": "newton_kamino"}}, "set sim.deterministic to false, or take newton_mjwarp"),
     ({"sim": {"frontend": "warp"}}, "set sim.physics to newton_mjwarp (given: physx)"),
@@ -57,9 +54,9 @@ BAD_PARAMS = [
 def test_a_processor_without_avx2_is_refused_before_it_makes_other_bits(monkeypatch, tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("model name\t: Intel(R) Xeon(R) CPU E5-2670\nflags\t\t: fpu sse4_2 avx\n\nprocessor\t: 1\n")
-    monkeypatch.setattr(checks, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(preflight, "CPUINFO", cpuinfo)
     with pytest.raises(UserError, match="this processor lacks avx2 and fma, without which the bits would be others"):
-        checks.check_all(load_params())
+        preflight.check_machine(load_params().sim)
 
 
 @pytest.mark.parametrize(("changes", "sentence"), BAD_PARAMS, ids=[sentence for _, sentence in BAD_PARAMS])
@@ -79,23 +76,24 @@ def test_it_is_refused_in_one_sentence(template: Path, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("stage", ["check", "train", "evaluate", "render"])
-def test_every_stage_refuses_it_before_the_simulator(untouched: Project, stage: str):
-    untouched.edit_params({"ppo": {"gamma": 1.5}})
-    result = untouched.run("python", "-m", f"stages.{stage}", check=False)
+def test_every_stage_refuses_it_before_the_simulator(fresh_project: Project, stage: str):
+    fresh_project.edit_params({"ppo": {"gamma": 1.5}})
+    result = fresh_project.run("python", "-m", f"stages.{stage}", check=False)
     sentence = "params.yaml: ppo.gamma: input should be less than or equal to 1 (given: 1.5)"
     assert (result.returncode, result.stdout, result.stderr) == (1, "", f"{stage}: {sentence}\n")
-    untouched.edit_params({"ppo": {"gamma": 0.9}, "sim": {"device": "cuda:99"}})
-    result = untouched.run("python", "-m", f"stages.{stage}", check=False)
+    fresh_project.edit_params({"ppo": {"gamma": 0.9}, "sim": {"device": "cuda:99"}})
+    result = fresh_project.run("python", "-m", f"stages.{stage}", check=False)
     assert result.stderr.startswith(f"{stage}: sim.device: cuda:99 was asked for"), "as the checks say"
     assert (result.returncode, result.stdout) == (1, "")
 
 
-def test_no_check_imports_torch_or_the_simulator(untouched: Project):
+def test_no_check_imports_torch_or_the_simulator(fresh_project: Project):
     code = (
-        "import sys; from pipeline.stage import check_all, load_params; check_all(load_params());"
+        "import sys; from pipeline.experiment.stage import check_machine, load_params;"
+        "check_machine(load_params().sim);"
         "sys.exit(bool({'torch', 'warp', 'isaaclab', 'stable_baselines3'} & set(sys.modules)))"
     )
-    untouched.run("python", "-c", code)
+    fresh_project.run("python", "-c", code)
 
 
 @pytest.mark.parametrize(
@@ -107,32 +105,35 @@ def test_no_check_imports_torch_or_the_simulator(untouched: Project):
         ("seed: 1\n", "params.yaml: sim is missing"),
     ],
 )
-def test_a_broken_params_file_is_one_sentence(untouched: Project, content, sentence):
-    (untouched.folder / "params.yaml").write_text(content)
-    result = untouched.run("python", "-m", "stages.evaluate", check=False)
+def test_a_broken_params_file_is_one_sentence(fresh_project: Project, content, sentence):
+    (fresh_project.folder / "params.yaml").write_text(content)
+    result = fresh_project.run("python", "-m", "stages.evaluate", check=False)
     assert result.returncode == 1
     assert sentence in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_a_number_that_a_yaml_1_1_writer_left_as_text_is_a_number(untouched: Project):
-    untouched.edit_params({"ppo": {"ent_coef": "1e-05", "learning_rate": "1e-05"}})
-    code = "from pipeline.params import load_params; ppo = load_params().ppo; print(ppo.ent_coef + ppo.learning_rate)"
-    assert untouched.run("python", "-c", code).stdout == "2e-05\n"
+def test_a_number_that_a_yaml_1_1_writer_left_as_text_is_a_number(fresh_project: Project):
+    fresh_project.edit_params({"ppo": {"ent_coef": "1e-05", "learning_rate": "1e-05"}})
+    code = (
+        "from pipeline.experiment.params_file import load_params; ppo = load_params().ppo;"
+        "print(ppo.ent_coef + ppo.learning_rate)"
+    )
+    assert fresh_project.run("python", "-c", code).stdout == "2e-05\n"
 
 
-def test_isaac_sim_that_is_not_installed_is_one_sentence(untouched: Project):
-    untouched.edit_params({"sim": {"physics": "isaacsim_physx"}})
-    result = untouched.run("python", "-m", "stages.train", check=False)
+def test_isaac_sim_that_is_not_installed_is_one_sentence(fresh_project: Project):
+    fresh_project.edit_params({"sim": {"physics": "isaacsim_physx"}})
+    result = fresh_project.run("python", "-m", "stages.train", check=False)
     assert result.returncode == 1
     assert "make setup-isaacsim" in result.stderr
 
 
-def test_a_missing_system_library_names_the_packages(untouched: Project):
+def test_a_missing_system_library_names_the_packages(fresh_project: Project):
     code = (
-        "from pipeline import checks; from pipeline.params import load_params;"
-        "checks.LIBRARIES = ('libNowhere.so.1',); checks.check_libraries(load_params().sim)"
+        "from pipeline.experiment import preflight; from pipeline.experiment.params_file import load_params;"
+        "preflight.LIBRARIES = ('libNowhere.so.1',); preflight.check_libraries(load_params().sim)"
     )
-    result = untouched.run("python", "-c", code, check=False)
+    result = fresh_project.run("python", "-c", code, check=False)
     assert "libNowhere.so.1" in result.stderr
     assert "apt-get install libgl1 libopengl0 libglx0" in result.stderr

@@ -11,8 +11,8 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
-from pipeline.callbacks import FreezeNormalization, LearningCurve, TaskStatistics
-from tests.toy import make_env
+from pipeline.training.callbacks import FreezeNormalization, LearningCurve, TaskStatistics
+from tests.toy_env import make_env
 
 pytestmark = pytest.mark.unit
 

@@ -11,14 +11,17 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from pipeline import camera, clips, view
-from pipeline.errors import UserError
-from pipeline.params import Camera, TrainVideo, load_params
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params import Camera, TrainVideo
+from pipeline.experiment.params_file import load_params
+from pipeline.training import clips
+from pipeline.video import camera, framing
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
 
 RENDER = load_params(ROOT / "params.yaml").render
+CAMERA = Camera(eye=(8.0, 0.0, 3.3), target=(0.0, 0.0, 1.95), focal_length=24.0)
 CAMERAS = [
     {"eye": (8.0, 0.0, 3.3), "target": (0.0, 0.0, 1.95)},
     {"eye": (1.0, 2.0, 3.0), "target": (4.0, -1.0, 2.0)},
@@ -42,7 +45,7 @@ def test_what_is_in_view_ends_at_the_edges_of_the_film():
     points = [(0, 1, 2), (0, 5.99, 2), (0, 6.01, 2), (0, -3.99, 2), (0, -4.01, 2), (0, 1, 4.49), (0, 1, 4.51)]
     points += [(0, 1, -0.49), (0, 1, -0.51), (11, 1, 2), (5, 3.49, 2), (5, 3.51, 2)]
     seen = [True, True, False, True, False, True, False, True, False, False, True, False]
-    assert view.in_view(np.array(points, dtype=float), render).tolist() == seen
+    assert framing.in_view(np.array(points, dtype=float), render).tolist() == seen
 
 
 @pytest.mark.parametrize("height", [2.0, 2.97], ids=["of the rail", "of the pole's tip"])
@@ -55,17 +58,17 @@ def test_the_cart_at_the_ends_of_its_way_and_an_upright_pole_are_in_view(height,
     asked = Camera(eye=(10.0, 0.0, height), target=(0.0, 0.0, height), focal_length=focal_length)
     render = RENDER.model_copy(update={"camera": asked, "width": 480, "height": pixels})
     if seen:
-        view.check_cartpole_in_view(render)
+        framing.check_cartpole_in_view(render)
     else:
         with pytest.raises(UserError, match="does not see the cartpole all along its rail"):
-            view.check_cartpole_in_view(render)
+            framing.check_cartpole_in_view(render)
 
 
 @pytest.mark.parametrize("aside", [0.01, -0.01])
 def test_both_ends_of_the_carts_way_are_in_view(aside: float):
     asked = Camera(eye=(10.0, aside, 2.0), target=(0.0, aside, 2.0), focal_length=33.0)
     with pytest.raises(UserError, match="does not see the cartpole all along its rail"):
-        view.check_cartpole_in_view(RENDER.model_copy(update={"camera": asked, "width": 480, "height": 150}))
+        framing.check_cartpole_in_view(RENDER.model_copy(update={"camera": asked, "width": 480, "height": 150}))
 
 
 def test_the_camera_beside_each_environment_is_as_asked_for():
@@ -117,6 +120,10 @@ class Studio:
         self.resets, self.steps = self.resets + 1, 0
         return self._show()
 
+    def reset_twice(self) -> torch.Tensor:
+        self.reset()
+        return self.reset()
+
     def step(self, actions: torch.Tensor) -> tuple[torch.Tensor]:
         self.acted.append(actions[0].item())
         self.steps += 1
@@ -152,7 +159,7 @@ def test_clips_begin_every_so_many_timesteps_and_have_a_frame_a_step(tmp_path: P
     written: dict[str, Any] = {}
     monkeypatch.setattr(clips, "write_mp4", lambda path, frames, fps: written.update({path.name: (frames, fps)}))
     env: Any = Studio()
-    callback = clips.Clips(tmp_path, TrainVideo(interval=10, length=3), env)
+    callback = clips.Clips(tmp_path, TrainVideo(interval=10, length=3, camera=CAMERA), env)
     env.reset()
     for timesteps in range(2, 28, 2):
         env.step(torch.zeros(2, 1))
@@ -171,7 +178,7 @@ def test_a_clip_that_is_cut_off_is_written_and_shows_at_most_so_many_environment
     monkeypatch.setattr(clips, "write_mp4", lambda path, frames, fps: written.update({path.name: frames}))
     monkeypatch.setattr(clips, "TILES", 1)
     env: Any = Studio()
-    callback = clips.Clips(tmp_path, TrainVideo(interval=10, length=3), env)
+    callback = clips.Clips(tmp_path, TrainVideo(interval=10, length=3, camera=CAMERA), env)
     env.reset()
     callback.num_timesteps = 4
     callback._on_step()

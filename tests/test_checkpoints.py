@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import interruption
-from pipeline.policy import Policy
-from pipeline.resume import OPTIMIZER, PROGRESS
+from pipeline.experiment import interruption
+from pipeline.policy.policy import Policy
+from pipeline.training.training_state import OPTIMIZER, PROGRESS
 from tests.toy_training import ROLLOUT, SETTINGS, Training
 
 pytestmark = pytest.mark.unit
@@ -39,7 +39,7 @@ def test_a_checkpoint_is_the_policy_of_that_moment(tmp_path: Path):
 def ended(training: Training) -> list[Any]:
     """All that a training leaves behind."""
     env = training.model.env
-    return [training.saver.policy().files, env.ret_rms.count.item(), training.curve.rows, training.saved()]
+    return [training.policy().files, env.ret_rms.count.item(), training.curve.rows, training.saved()]
 
 
 @pytest.mark.parametrize("stops", [[40], [100], [70, 130]], ids=str)

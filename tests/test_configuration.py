@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from isaaclab.sim import GroundPlaneCfg
 
-from pipeline import simulation
-from pipeline.errors import UserError
-from pipeline.overrides import override
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params_file import load_params
+from pipeline.simulation import configuration
+from pipeline.simulation.overrides import override
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -127,15 +129,15 @@ def test_a_file_that_dvc_would_not_see_a_change_of_is_refused(tmp_path: Path, mo
     [({"dt": 0.0}, "sim.dt"), ({"decimation": -1}, "decimation"), ({"episode_length_s": np.inf}, "episode_length_s")],
 )
 def test_no_step_and_no_episode_lasts_nothing_or_for_ever(changes: dict[str, float], name: str):
-    simulation._check_overrides(task(), (8, 1, "cpu"))
+    configuration._check_overrides(task(), (8, 1, "cpu"))
     with pytest.raises(UserError, match=rf"env\.{name} should be a number greater than 0"):
-        simulation._check_overrides(task(**changes), (8, 1, "cpu"))
+        configuration._check_overrides(task(**changes), (8, 1, "cpu"))
 
 
 @pytest.mark.parametrize("given", [(9, 1, "cpu"), (8, 2, "cpu"), (8, 1, "cuda:0")])
 def test_what_follows_from_other_params_is_not_for_env_to_say(given: tuple[int, int, str]):
     with pytest.raises(UserError, match=r"env: scene\.num_envs, seed and sim\.device follow from other params"):
-        simulation._check_overrides(task(), given)
+        configuration._check_overrides(task(), given)
 
 
 def task(*, dt: float = 0.01, decimation: float = 2, episode_length_s: float = 5) -> Any:
@@ -146,7 +148,7 @@ def task(*, dt: float = 0.01, decimation: float = 2, episode_length_s: float = 5
 
 
 def test_a_description_has_plain_values_and_no_place_of_one_machine():
-    described = simulation._plain(
+    described = configuration._plain(
         {
             "log_dir": "/home/somebody",
             "a": {"cooked_collider_cache_dir": "/tmp/x", "b": (1, 2.5, None, True)},
@@ -172,7 +174,7 @@ def test_the_projects_cartpole_takes_the_place_of_nvidias_and_of_its_ground():
         light=SimpleNamespace(spawn=None),
         num_envs=8,
     )
-    simulation.use_own_cartpole(scene)
+    configuration.use_own_cartpole(scene)
     assert scene.robot.spawn.usd_path == scene.second.spawn.usd_path == "assets/cartpole.usda"
     assert scene.table.spawn.usd_path == "https://nvidia/Assets/table.usd"
     assert scene.ground is None
@@ -181,7 +183,7 @@ def test_the_projects_cartpole_takes_the_place_of_nvidias_and_of_its_ground():
 
 def test_a_task_without_nvidias_cartpole_keeps_its_robot_and_its_ground():
     scene = SimpleNamespace(robot=spawned("/Robots/ant.usd"), ground=SimpleNamespace(spawn=GroundPlaneCfg()))
-    simulation.use_own_cartpole(scene)
+    configuration.use_own_cartpole(scene)
     assert scene.robot.spawn.usd_path == "/Robots/ant.usd"
     assert scene.ground is not None
 
@@ -193,12 +195,33 @@ def spawned(path: str) -> SimpleNamespace:
 def test_descriptions_of_observations_and_actions_are_written_into_the_folder_of_the_run():
     cfg = task()
     cfg.export_io_descriptors = False
-    simulation.export_io_descriptors(cfg, Path("logs/run"))
+    configuration.export_io_descriptors(cfg, Path("logs/run"))
     assert (cfg.log_dir, cfg.export_io_descriptors) == ("logs/run", True)
     with pytest.raises(UserError, match=r"^train\.export_io_descriptors: env\.export_io_descriptors: the task's"):
-        simulation.export_io_descriptors(task(), Path("logs/run"))
+        configuration.export_io_descriptors(task(), Path("logs/run"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"task": "Isaac-Cartpole-v0"}, "sim.task: .*; did you mean Isaac-Cartpole or Isaac-Cartpole-Direct"),
+        ({"task": "Isaac-Cartpol"}, "sim.task: .*; did you mean Isaac-Cartpole"),
+        (
+            {"agent": "rl_games_cfg_entry_point"},
+            "sim.agent: Isaac-Cartpole has no agent .*; did you mean sb3_cfg_entry_point",
+        ),
+        ({}, None),
+    ],
+)
+def test_a_task_and_an_agent_are_those_that_isaac_lab_registers_for_sb3(changes: dict[str, str], sentence: str | None):
+    sim = load_params(ROOT / "params.yaml").sim.model_copy(update=changes)
+    if sentence is None:
+        configuration.check_task(sim)
+    else:
+        with pytest.raises(UserError, match=sentence):
+            configuration.check_task(sim)
 
 
 @pytest.mark.parametrize(("given", "meant"), [("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")])
 def test_a_device_is_meant_by_torchs_name(given: str, meant: str):
-    assert simulation.resolve_device(given) == meant
+    assert configuration.resolve_device(given) == meant

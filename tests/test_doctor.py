@@ -14,8 +14,8 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.mark.slow
-def test_doctor_lists_every_check(untouched: Project):
-    lines = untouched.run("python", "-m", "tools.doctor").stdout.splitlines()
+def test_doctor_lists_every_check(fresh_project: Project):
+    lines = fresh_project.run("python", "-m", "tools.doctor").stdout.splitlines()
     names = [
         "params.yaml",
         "processor",
@@ -33,43 +33,43 @@ def test_doctor_lists_every_check(untouched: Project):
 
 
 @pytest.mark.slow
-def test_doctor_goes_on_after_a_failure_and_exits_with_1(untouched: Project):
-    untouched.edit_params({"sim": {"device": "cuda:99"}, "env": {"episode_length": 1}})
-    result = untouched.run("python", "-m", "tools.doctor", check=False)
+def test_doctor_goes_on_after_a_failure_and_exits_with_1(fresh_project: Project):
+    fresh_project.edit_params({"sim": {"device": "cuda:99"}, "env": {"episode_length": 1}})
+    result = fresh_project.run("python", "-m", "tools.doctor", check=False)
     assert result.returncode == 1
     failed = [line for line in result.stdout.splitlines() if "FAILED" in line]
     assert [line[:13].strip() for line in failed] == ["device", "settings"]
     assert "did you mean episode_length_s" in failed[1]
 
 
-def test_doctor_goes_on_after_a_mistyped_task(untouched: Project):
-    untouched.edit_params({"sim": {"task": "Isaac-Cartpol"}})
-    result = untouched.run("python", "-m", "tools.doctor", check=False)
+def test_doctor_goes_on_after_a_mistyped_task(fresh_project: Project):
+    fresh_project.edit_params({"sim": {"task": "Isaac-Cartpol"}})
+    result = fresh_project.run("python", "-m", "tools.doctor", check=False)
     assert result.returncode == 1
     assert not result.stderr
     assert result.stdout.splitlines()[-1].startswith("DVC remote    ok")
 
 
 @pytest.mark.slow
-def test_doctor_tells_who_has_no_name_what_dvc_needs_it_for(untouched: Project, tmp_path):
-    untouched.run("git", "config", "--unset", "user.email")
+def test_doctor_tells_who_has_no_name_what_dvc_needs_it_for(fresh_project: Project, tmp_path):
+    fresh_project.run("git", "config", "--unset", "user.email")
     nobody = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "GIT_CONFIG_NOSYSTEM": "1"}
-    result = untouched.run("python", "-m", "tools.doctor", check=False, **nobody)
+    result = fresh_project.run("python", "-m", "tools.doctor", check=False, **nobody)
     assert result.returncode == 1
     assert "git config --global user.email" in result.stdout
 
 
-def test_doctor_says_at_once_that_params_yaml_cannot_be_read(untouched: Project):
-    (untouched.folder / "params.yaml").write_text("seed: [")
-    result = untouched.run("python", "-m", "tools.doctor", check=False)
+def test_doctor_says_at_once_that_params_yaml_cannot_be_read(fresh_project: Project):
+    (fresh_project.folder / "params.yaml").write_text("seed: [")
+    result = fresh_project.run("python", "-m", "tools.doctor", check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("params.yaml   FAILED   params.yaml is not valid YAML")
     assert result.stderr.count("\n") == 1
 
 
-def failure_of(check: str, untouched: Project, monkeypatch: pytest.MonkeyPatch, capsys) -> str:
+def failure_of(check: str, fresh_project: Project, monkeypatch: pytest.MonkeyPatch, capsys) -> str:
     """Why ``check`` alone fails in the project; the others take seconds."""
-    monkeypatch.chdir(untouched.folder)
+    monkeypatch.chdir(fresh_project.folder)
     monkeypatch.setattr(doctor, "CHECKS", {check: doctor.CHECKS[check]})
     with pytest.raises(SystemExit) as exited:
         doctor.main()
@@ -82,14 +82,14 @@ def failure_of(check: str, untouched: Project, monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize(("free", "passes"), [(1.9e9, False), (2.1e9, True)])
 def test_doctor_wants_two_gigabytes_and_says_how_to_make_room(
-    untouched: Project, monkeypatch: pytest.MonkeyPatch, capsys, free: float, passes: bool
+    fresh_project: Project, monkeypatch: pytest.MonkeyPatch, capsys, free: float, passes: bool
 ):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1e12, 1e12 - free, free))
     if passes:
         assert doctor.CHECKS["disk"](doctor.load_params()) == "2 GB free"
     else:
-        words = failure_of("disk", untouched, monkeypatch, capsys)
+        words = failure_of("disk", fresh_project, monkeypatch, capsys)
         assert "1.9 GB free; make room for 2 GB" in words
         assert "dvc gc" in words
 
@@ -100,7 +100,7 @@ def test_doctor_wants_two_gigabytes_and_says_how_to_make_room(
     ids=["no remote", "a remote that is not there", "no default", "damaged"],
 )
 def test_doctor_says_in_one_line_that_there_is_no_remote_to_push_to(
-    untouched: Project, monkeypatch: pytest.MonkeyPatch, capsys, config: str
+    fresh_project: Project, monkeypatch: pytest.MonkeyPatch, capsys, config: str
 ):
-    (untouched.folder / ".dvc" / "config").write_text(config)
-    assert "dvc remote list" in failure_of("DVC remote", untouched, monkeypatch, capsys)
+    (fresh_project.folder / ".dvc" / "config").write_text(config)
+    assert "dvc remote list" in failure_of("DVC remote", fresh_project, monkeypatch, capsys)

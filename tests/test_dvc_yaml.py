@@ -1,19 +1,30 @@
-"""dvc.yaml names exactly what each stage reads."""
+"""dvc.yaml names exactly what each stage reads, and rooms of the pipeline import only from rooms below them."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.params import Params
+from pipeline.experiment.params import Params
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).parent.parent
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+# A room may import from itself and from those named here.
+ROOMS = {
+    "experiment": set(),
+    "simulation": {"experiment"},
+    "policy": {"experiment"},
+    "ppo": {"experiment", "simulation", "policy"},
+    "video": {"experiment", "simulation", "policy"},
+    "evaluation": {"experiment", "simulation", "policy"},
+    "training": {"experiment", "simulation", "policy", "ppo", "video"},
+}
 
 
 def imported_files(path: Path) -> set[Path]:
@@ -41,27 +52,61 @@ def module_file(name: str) -> Path | None:
     return file if name.startswith(("pipeline.", "stages.")) and file.exists() else None
 
 
+def room_of(file: Path) -> str:
+    return file.relative_to(ROOT / "pipeline").parts[0]
+
+
+def test_rooms_are_the_folders_of_the_pipeline():
+    folders = {path.name for path in (ROOT / "pipeline").iterdir() if any(path.glob("*.py"))}
+    assert folders == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_from_the_rooms_below_it(room):
+    for file in (ROOT / "pipeline" / room).glob("*.py"):
+        imported = {room_of(module) for name in imported_names(file) if (module := module_file(name))}
+        assert imported <= ROOMS[room] | {room}, file.name
+
+
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_module_that_a_stage_imports_is_a_dependency_and_no_other(stage):
-    imported = {str(file.relative_to(ROOT)) for file in imported_files(ROOT / "stages" / f"{stage}.py")}
-    named = {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
-    assert named == imported
+def test_every_room_that_a_stage_imports_from_is_a_dependency_and_no_other(stage):
+    file = ROOT / "stages" / f"{stage}.py"
+    rooms = {f"pipeline/{room_of(module)}" for module in imported_files(file) - {file}}
+    named = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("pipeline", "stages"))}
+    assert named == rooms | {f"stages/{stage}.py"}
 
 
-# Of the camera, which decides nothing that is an output: `train` checks it at once, and clips are logs.
-READ_FOR_OTHER_REASONS = {"train": {"render"}}
+def test_of_the_code_dvc_counts_python_files_alone():
+    """Bytecode and an editor's files are no reason to train again (.dvcignore)."""
+    names = ["pipeline/ppo/ppo.py", "pipeline/ppo/ppo.py~", "pipeline/ppo/__pycache__/ppo.cpython-312.pyc"]
+    command = ["dvc", "check-ignore", *names]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert ignored == names[1:]
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate", "render"])
 def test_every_section_of_the_params_that_a_stage_reads_is_named_and_no_other(stage):
+    files = [ROOT / "stages" / f"{stage}.py", ROOT / "pipeline" / "experiment" / "stage.py"]
     attributes = [
         node
-        for file in imported_files(ROOT / "stages" / f"{stage}.py")
+        for file in files
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
     ]
-    read = {node.attr for node in attributes} & set(Params.model_fields)
-    assert set(STAGES[stage]["params"]) == read - READ_FOR_OTHER_REASONS.get(stage, set())
+    assert set(STAGES[stage]["params"]) == {node.attr for node in attributes} & set(Params.model_fields)
+
+
+def test_only_stages_see_all_of_the_params():
+    """Everything else takes the sections that it needs, and so dvc.yaml tells what a stage's results depend on."""
+    for file in (ROOT / "pipeline").rglob("*.py"):
+        takes = {
+            argument.arg
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.FunctionDef)
+            for argument in [*node.args.args, *node.args.kwonlyargs]
+            if argument.annotation and ast.unparse(argument.annotation) == "Params"
+        }
+        assert not takes, file
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.params import Params, Section
+from pipeline.experiment.params import Params, Section
 from tests.conftest import copy_project
 
 # Eight rollouts of 64 timesteps. Normalisation stops after the second, updates end early, observations are clipped.
@@ -72,6 +72,9 @@ ELSEWHERE = {
     "train.export_io_descriptors": "test_clips_task_statistics_and_io_descriptors_of_a_training_run",
     "train.video.interval": "test_clips_task_statistics_and_io_descriptors_of_a_training_run",
     "train.video.length": "test_clips_task_statistics_and_io_descriptors_of_a_training_run",
+    "train.video.camera.eye": "test_the_camera_beside_each_environment_is_as_asked_for",
+    "train.video.camera.target": "test_a_camera_is_turned_to_its_target_and_stays_upright",
+    "train.video.camera.focal_length": "test_the_camera_beside_each_environment_is_as_asked_for",
     "evaluate.seed": "test_results_from_the_run_cache_keep_their_record_and_make_repro_gives_it_back_to_git",
     "evaluate.episodes": "test_evaluation_has_one_row_an_episode_and_names_the_policy",
     "evaluate.num_envs": "test_evaluation_has_one_row_an_episode_and_names_the_policy",
@@ -115,19 +118,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 TRAIN = """
 import contextlib, csv, hashlib, json, shutil, sys
 from pathlib import Path
-from pipeline.numerics import pin_numerics
+from pipeline.experiment.numerics import pin_numerics
 pin_numerics(threads=1)  # as a stage does
-from pipeline import simulation
-from pipeline.files import write_yaml
-from pipeline.inputs import Inputs
-from pipeline.params import PARAMS_FILE, load_params, read_sections
-from pipeline.provenance import Run
+from pipeline.simulation import configuration, launch
+from pipeline.experiment.files import write_yaml
+from pipeline.experiment.inputs import Inputs
+from pipeline.experiment.params_file import load_params, read_sections
+from pipeline.experiment.paths import PARAMS_FILE
+from pipeline.experiment.provenance import Run
 from stages.train import train
 
 base, results, params = PARAMS_FILE.read_text(), [], load_params()
-cfg, _ = simulation.configure(params, num_envs=params.train.num_envs, seed=params.seed)
-with simulation.running(params, cfg, Path("simulator.log")) as env:
-    simulation.running = lambda *_: contextlib.nullcontext(env)
+cfg, _ = configuration.configure(params.sim, params.env, num_envs=params.train.num_envs, seed=params.seed)
+with launch.running(params.sim, cfg, Path("simulator.log")) as env:
+    launch.running = lambda *_: contextlib.nullcontext(env)
     for changes in json.loads(sys.argv[1]):
         PARAMS_FILE.write_text(base)
         sections = read_sections(PARAMS_FILE)

@@ -13,8 +13,9 @@ from scipy import stats
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from pipeline.evaluation import play_episodes, summarize
-from tests.toy import Rough, TensorToy
+from pipeline.evaluation.episodes import play_episodes
+from pipeline.evaluation.statistics import summarize
+from tests.toy_env import Rough, TensorToy
 from tests.written import Step, Written, episode
 
 pytestmark = pytest.mark.unit
@@ -136,7 +137,7 @@ def test_returns_and_lengths_are_those_of_sb3s_evaluate_policy():
     stock_toy.seed(3)
     first = toy.reset()
     unwrapped = SimpleNamespace(scene=SimpleNamespace(articulations={}), step_dt=1.0, device="cpu")
-    env: Any = SimpleNamespace(num_envs=4, reset=lambda: first, step=toy.step, unwrapped=unwrapped)
+    env: Any = SimpleNamespace(num_envs=4, reset_twice=lambda: first, step=toy.step, unwrapped=unwrapped)
     rows = play_episodes(env, lambda observations: torch.tanh(observations[:, 1:] / 20), 30)
     policy: Any = SimpleNamespace(predict=lambda observations, **_: (np.tanh(observations[:, 1:] / 20), None))
     returns: Any

@@ -18,9 +18,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
-from pipeline.export import export_onnx, export_sb3
-from pipeline.policy import Policy
-from tests.toy import make_env
+from pipeline.policy.export_onnx import export_onnx
+from pipeline.policy.export_sb3 import export_sb3
+from pipeline.policy.policy import Policy
+from tests.toy_env import make_env
 
 pytestmark = pytest.mark.unit
 
@@ -61,7 +62,7 @@ def observations(count: int) -> np.ndarray:
 
 
 def act(policy: Policy, given: np.ndarray) -> np.ndarray:
-    return policy.actor("cpu")(torch.from_numpy(given)).numpy()
+    return policy.for_inference("cpu")(torch.from_numpy(given)).numpy()
 
 
 def run_onnx(path: Path, given: np.ndarray) -> np.ndarray:

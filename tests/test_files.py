@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import files
-from pipeline.errors import UserError
+from pipeline.experiment import files
+from pipeline.experiment.errors import UserError
 
 pytestmark = pytest.mark.unit
 

@@ -8,8 +8,8 @@ import torch
 from gymnasium.spaces import Box
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from pipeline.gaussian import LogProb, evaluate_actions
-from pipeline.graphs import Beside, Graphed
+from pipeline.ppo.cuda_graphs import Graphed, SideStream
+from pipeline.ppo.gaussian import LogProb, evaluate_actions
 
 pytestmark = pytest.mark.unit
 
@@ -43,7 +43,7 @@ def test_an_evaluation_of_actions_is_sb3s(net_arch):
     with torch.no_grad():
         policy.log_std.copy_(torch.tensor([-1.0, 0.5]))
     observations, actions = torch.randn(9, 4), torch.randn(9, 2)
-    values, log_prob, entropy = evaluate_actions(policy, observations, actions, Beside("cpu"))
+    values, log_prob, entropy = evaluate_actions(policy, observations, actions, SideStream("cpu"))
     their_values, their_log_prob, their_entropy = policy.evaluate_actions(observations, actions)
     assert their_entropy is not None
     torch.testing.assert_close(values, their_values.flatten())

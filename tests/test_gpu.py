@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.processes import parse
 from tests.conftest import ROOT, copy_project
-from tests.kills import LONG, has_checkpoints, stop_when, went_on_from
+from tests.faults import LONG, has_checkpoints, stop_when, went_on_from
 from tests.test_ppo import NEEDS_GPU
 
 pytestmark = [pytest.mark.sim, *NEEDS_GPU]

@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.policy import Policy
+from pipeline.policy.policy import Policy
 from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
 
 
 @pytest.fixture
-def pretrained(untouched: Project, project: Project) -> Project:
+def pretrained(fresh_project: Project, project: Project) -> Project:
     """A project in which nothing has run, with the policy of another as ``pretrained/``."""
-    (untouched.folder / "pretrained").mkdir()
+    (fresh_project.folder / "pretrained").mkdir()
     for name in ("policy.json", "policy.safetensors"):
-        shutil.copy2(project.folder / "models" / name, untouched.folder / "pretrained")
-    untouched.edit_params({"train": {"init_from": "pretrained"}})
-    return untouched
+        shutil.copy2(project.folder / "models" / name, fresh_project.folder / "pretrained")
+    fresh_project.edit_params({"train": {"init_from": "pretrained"}})
+    return fresh_project
 
 
 def test_training_starts_from_its_weights_and_normalisation_with_the_hyperparameters_asked_for(pretrained: Project):

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline import agent
-from pipeline.errors import UserError
-from pipeline.normalize import TensorNormalize
-from pipeline.params import RANDOM_WEIGHTS, Params, load_params
-from pipeline.policy import Policy
-from pipeline.ppo import TensorPPO
-from pipeline.resume import load_policy
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params_file import load_params
+from pipeline.experiment.paths import RANDOM_WEIGHTS
+from pipeline.policy.policy import Policy
+from pipeline.ppo.ppo import TensorPPO
+from pipeline.ppo.vec_normalize import TensorNormalize
+from pipeline.training import agent
+from pipeline.training.training_state import load_policy
 from tests.conftest import ROOT
-from tests.toy import TensorToy
+from tests.toy_env import TensorToy
 
 pytestmark = pytest.mark.unit
 
@@ -36,20 +37,18 @@ def trained(folder: Path, task: str = TASK, settings: dict[str, Any] = SETTINGS,
     return policy
 
 
-def params(folder: str | Path, *, observations: bool = True) -> Params:
-    values = load_params(ROOT / "params.yaml").model_dump()
-    values["train"]["init_from"] = str(folder)
-    values["normalize"]["observations"] = observations
-    return Params.model_validate(values)
+def initial(folder: str | Path, settings: dict[str, Any] = SETTINGS, *, observations: bool = True) -> Policy | None:
+    normalize = load_params(ROOT / "params.yaml").normalize.model_copy(update={"observations": observations})
+    return agent.initial_policy(str(folder), TASK, settings, normalize)
 
 
 def test_random_weights_are_no_policy():
-    assert agent.initial_policy(params(RANDOM_WEIGHTS), SETTINGS) is None
+    assert initial(RANDOM_WEIGHTS) is None
 
 
 def test_a_policy_is_taken_with_its_weights_and_its_normalisation_whatever_the_other_settings(tmp_path: Path):
     policy = trained(tmp_path)
-    taken = agent.initial_policy(params(tmp_path), SETTINGS | {"n_steps": 16, "learning_rate": 1.0, "gamma": 0.5})
+    taken = initial(tmp_path, SETTINGS | {"n_steps": 16, "learning_rate": 1.0, "gamma": 0.5})
     assert taken is not None
     assert taken.sha256 == policy.sha256
     other = model(2)
@@ -69,7 +68,7 @@ def test_a_policy_is_taken_with_its_weights_and_its_normalisation_whatever_the_o
 
 def test_a_policy_without_statistics_of_rewards_leaves_those_of_the_training_at_their_beginning(tmp_path: Path):
     trained(tmp_path, norm_reward=False)
-    taken = agent.initial_policy(params(tmp_path), SETTINGS)
+    taken = initial(tmp_path)
     assert taken is not None
     other = model(2)
     load_policy(other, taken)
@@ -81,10 +80,9 @@ def test_a_policy_sees_observations_as_it_was_trained(tmp_path: Path):
     trained(tmp_path / "normalised")
     trained(tmp_path / "raw", norm_obs=False)
     for folder, observations in (("normalised", True), ("raw", False)):
-        assert agent.initial_policy(params(tmp_path / folder, observations=observations), SETTINGS)
-        given = params(tmp_path / folder, observations=not observations)
+        assert initial(tmp_path / folder, observations=observations)
         with pytest.raises(UserError, match=f"set normalize.observations to {str(observations).lower()}, as the"):
-            agent.initial_policy(given, SETTINGS)
+            initial(tmp_path / folder, observations=not observations)
 
 
 @pytest.mark.parametrize("change", [{"policy_kwargs": {"net_arch": [6]}}, {"use_sde": True}], ids=str)
@@ -93,14 +91,14 @@ def test_a_policy_of_other_layers_is_refused(tmp_path: Path, change: dict[str, A
     with pytest.raises(
         UserError, match=r"other layers than ppo asks for; set ppo.policy_kwargs and ppo.use_sde as in "
     ):
-        agent.initial_policy(params(tmp_path), SETTINGS | change)
+        initial(tmp_path, SETTINGS | change)
 
 
 def test_a_policy_of_another_task_and_what_is_no_folder_are_refused(tmp_path: Path):
     trained(tmp_path, task="Isaac-Ant")
     with pytest.raises(UserError, match=f"trained for the task Isaac-Ant, not {TASK}"):
-        agent.initial_policy(params(tmp_path), SETTINGS)
+        initial(tmp_path)
     with pytest.raises(
         UserError, match=rf"should be {RANDOM_WEIGHTS} or a folder with a policy \(given: .*policy.json"
     ):
-        agent.initial_policy(params(tmp_path / "policy.json"), SETTINGS)
+        initial(tmp_path / "policy.json")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline import provenance
-from pipeline.errors import UserError
-from pipeline.inputs import Inputs
-from pipeline.params import Params, load_params, read_sections
-from pipeline.provenance import Run
-from pipeline.store import Store
+from pipeline.experiment import provenance
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.inputs import Inputs
+from pipeline.experiment.params_file import read_sections
+from pipeline.experiment.provenance import Run
+from pipeline.experiment.resume_store import ResumeStore
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
@@ -112,23 +112,25 @@ def test_what_the_stage_does_not_read_may_change(folder: Path):
 def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The real stage with files of one line, on a machine with one GPU; and the current folder."""
     for path in DEPENDENCIES:
-        if (ROOT / path).is_file():
+        if path.startswith("pipeline"):
+            (tmp_path / path).mkdir(parents=True)
+        elif (ROOT / path).is_file():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_text(path)
     for name in ("dvc.yaml", "params.yaml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(provenance, "_said_by", lambda *command: "")  # Git has no part in it, and takes time
+    monkeypatch.setattr(provenance, "_output_of", lambda *command: "")  # Git has no part in it, and takes time
     monkeypatch.setattr(provenance, "machine", lambda: {"gpus": GPUS, "cores": 2})
     monkeypatch.setattr(provenance, "versions", lambda: {"torch": "2", "numpy": "1"})
     return tmp_path
 
 
-def identity(device: str = "cpu", params: Params | None = None) -> Path:
+def identity(device: str = "cpu") -> Path:
     """Where the checkpoints of a training lie that starts now."""
-    run = Run("train", params or load_params(), Inputs("train"))
+    run = Run("train", Inputs("train"))
     run.record["device"] = device
-    return Store(Path(), run.identity, []).folder
+    return ResumeStore(Path(), run.identity, []).folder
 
 
 def test_the_same_training_finds_its_checkpoints_again(training: Path):
@@ -152,9 +154,19 @@ def test_a_training_with_other_params_has_another_identity_if_it_reads_them(trai
 @pytest.mark.parametrize("path", DEPENDENCIES)
 def test_a_training_on_other_files_has_another_identity(training: Path, path: str):
     before = identity()
-    file = training / path / "cartpole.usda" if path == "assets" else training / path
+    file = training / path
+    if file.is_dir():
+        file = file / ("cartpole.usda" if path == "assets" else "other.py")
     file.write_text("another line")
     assert identity() != before
+
+
+def test_bytecode_and_an_editors_files_beside_the_code_do_not_count(training: Path):
+    before = identity()
+    for name in ("__pycache__/ppo.cpython-312.pyc", ".ppo.py.swp", "ppo.py~"):
+        (training / "pipeline" / "ppo" / name).parent.mkdir(exist_ok=True)
+        (training / "pipeline" / "ppo" / name).touch()
+    assert identity() == before
 
 
 def test_a_training_elsewhere_has_another_identity(training: Path, monkeypatch: pytest.MonkeyPatch):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline import interruption
+from pipeline.experiment import interruption
 
 pytestmark = pytest.mark.unit
 
@@ -78,7 +78,7 @@ def test_without_a_signal_nothing_is_deferred_for_longer_than_the_block():
 def test_a_stage_that_is_asked_to_end_and_waits_for_ever_is_ended_and_says_where_it_waited():
     script = """
 import os, signal, threading
-from pipeline import interruption
+from pipeline.experiment import interruption
 interruption.PATIENCE = 0.5
 interruption.listen()
 try:

@@ -74,10 +74,19 @@ def test_no_file_can_be_taken_for_a_target(place: Project):
     assert asked(place, "doctor")
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/bits.md", "docs/gpu.md", "benchmarks/README.md", ".ci/run"])
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    ".ci/run",
+    *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("file", PAGES)
 def test_what_readers_are_told_to_make_is_a_target(file: str):
     assert targets_in((ROOT / file).read_text()) - set(TARGETS) == set()
-    assert "torture" in targets_in("`make torture`"), "or nothing was looked for"
+    assert "crash-test" in targets_in("`make crash-test`"), "or nothing was looked for"
 
 
 @pytest.mark.parametrize("target", [target for target in TARGETS if target not in ("help", "setup", "clean")])
@@ -105,7 +114,7 @@ def test_the_commands_of_a_target_exist_and_take_their_arguments(
             compile(words[1], target, "exec")
 
 
-class Parsed(Exception):
+class Parsed(Exception):  # noqa: N818  (no error)
     """The arguments were understood."""
 
 
@@ -128,7 +137,18 @@ def takes(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> boo
 
 @pytest.mark.parametrize(
     "target",
-    ["repro", "repro-gpu", "experiments", "test", "test-unit", "test-all", "mutants", "torture", "tensorboard", "lock"],
+    [
+        "repro",
+        "repro-gpu",
+        "experiments",
+        "test",
+        "test-unit",
+        "test-all",
+        "mutants",
+        "crash-test",
+        "tensorboard",
+        "lock",
+    ],
 )
 def test_args_reach_the_command_of_the_target(place: Project, target: str):
     given, without = asked(place, target, "ARGS=--one 'two words'"), asked(place, target)
@@ -180,14 +200,14 @@ def test_clean_removes_the_environment_and_nothing_that_was_trained(place: Proje
 
 
 @pytest.mark.slow
-def test_the_params_of_repro_gpu_can_be_set_and_are_those_that_are_measured(place: Project, untouched: Project):
+def test_the_params_of_repro_gpu_can_be_set_and_are_those_that_are_measured(place: Project, fresh_project: Project):
     (_, run, _) = asked(place, "repro-gpu")
     overrides: list[str] = parse_args(run[1:]).set_param
     assert len(overrides) > 10
-    params = untouched.folder / "params.yaml"
+    params = fresh_project.folder / "params.yaml"
     params.write_bytes((ROOT / "params.yaml").read_bytes())
     apply_overrides(str(params), overrides)
-    doctor = untouched.run("make", "--old-file=setup", "doctor", check=False)
+    doctor = fresh_project.run("make", "--old-file=setup", "doctor", check=False)
     refused = [line.split()[0] for line in doctor.stdout.splitlines() if "FAILED" in line]
     assert not set(refused) - {"device"}, doctor.stdout  # which is a GPU, and not every machine has one
     assert "settings      ok" in doctor.stdout

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.params import Params
+from pipeline.experiment.params import Params
 from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
@@ -45,7 +45,7 @@ def save_another(clone: Project) -> None:
         path = clone.folder / "metrics" / f"{name}.json"
         values = json.loads(path.read_text())
         path.write_text(json.dumps(dict.fromkeys(values, 0.25) | {"policy_sha256": values["policy_sha256"][::-1]}))
-    for name in ("pipeline/view.py", "requirements.txt", "assets/random_weights.md", "models/policy.json"):
+    for name in ("pipeline/experiment/errors.py", "requirements.txt", "assets/random_weights.md", "models/policy.json"):
         with (clone.folder / name).open("a") as file:
             file.write("\n")
     clone.run("dvc", "exp", "save", "--name", "other")

@@ -24,7 +24,7 @@ REMOVED = (
 )
 PIN = """
 import json, os, sys
-from pipeline.numerics import pin_numerics
+from pipeline.experiment.numerics import pin_numerics
 pin_numerics(threads=3)
 import torch, warp
 of_torch = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import numpy_kernels
+from pipeline.experiment import numpy_kernels
 from tests.conftest import ENVIRONMENT, ROOT
 
 pytestmark = pytest.mark.unit
@@ -62,7 +62,7 @@ def test_a_product_is_torchs(n: int, k: int, m: int, dtype: torch.dtype):
 
 def test_registered_they_are_exact_and_autograd_goes_through_them():
     code = """
-from pipeline.numerics import pin_numerics; pin_numerics(1)
+from pipeline.experiment.numerics import pin_numerics; pin_numerics(1)
 import numpy as np, torch
 x = (torch.rand(1000) + 0.1).requires_grad_()
 root = torch.sqrt(x)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.errors import UserError
-from pipeline.params import Params, check_batch_size, did_you_mean, load_params, read_sections
+from pipeline.experiment.errors import UserError, did_you_mean
+from pipeline.experiment.params import Params, check_batch_size
+from pipeline.experiment.params_file import load_params, read_sections
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit

@@ -117,12 +117,12 @@ def test_an_experiment_with_bad_params_loses_nothing(project, override, sentence
         project.run("git", "checkout", "--quiet", "--", ".")
 
 
-def test_an_entry_of_the_run_cache_without_content_which_dvc_fails_on_is_dropped(untouched: Project):
-    runs = untouched.folder / ".dvc" / "cache" / "runs"
+def test_an_entry_of_the_run_cache_without_content_which_dvc_fails_on_is_dropped(fresh_project: Project):
+    runs = fresh_project.folder / ".dvc" / "cache" / "runs"
     (runs / "ab" / "abcd").mkdir(parents=True)
     (runs / "cd" / "cdef").mkdir(parents=True)
     (runs / "cd" / "cdef" / "run").touch()
-    untouched.run(sys.executable, "-m", "tools.mend")
+    fresh_project.run(sys.executable, "-m", "tools.mend")
     assert [path.name for path in sorted(runs.glob("*/*"))] == ["cdef"]
 
 
@@ -173,14 +173,14 @@ def test_plots_show_draws_every_plot(project, tmp_path):
 
 def test_a_second_clone_pulls_one_file_or_all_and_is_up_to_date(project, tmp_path):
     project.run("dvc", "push")
-    project.run("git", "tag", "--annotate", "cartpole-policy@v1.0.0", "--message", "First")
+    project.run("git", "tag", "--annotate", "policy@v1.0.0", "--message", "First")
     clone = Project(tmp_path / "clone")
     subprocess.run(["git", "clone", "--quiet", project.folder, clone.folder], check=True)
     clone.run("dvc", "pull", "models/policy.safetensors")
     assert {path.name for path in (clone.folder / "models").iterdir()} == {".gitignore", "policy.safetensors"}
     clone.run("dvc", "pull")
     assert ran(clone.run("dvc", "repro").stdout) == set()
-    clone.run("dvc", "artifacts", "get", str(project.folder), "cartpole-policy", "--rev", "v1.0.0", "--out", "release")
+    clone.run("dvc", "artifacts", "get", str(project.folder), "policy", "--rev", "v1.0.0", "--out", "release")
     assert same_bytes(clone.folder / "release" / "policy.onnx", project.folder / "models" / "policy.onnx")
 
 
@@ -196,7 +196,7 @@ def same_bytes(first: Path, second: Path) -> bool:
     return first.read_bytes() == second.read_bytes()
 
 
-def test_the_summary_of_a_pipeline_without_results_is_no_traceback(untouched: Project):
-    result = untouched.run(sys.executable, "-m", "tools.summary")
+def test_the_summary_of_a_pipeline_without_results_is_no_traceback(fresh_project: Project):
+    result = fresh_project.run(sys.executable, "-m", "tools.summary")
     assert not result.stderr
     assert "return " not in result.stdout

@@ -16,9 +16,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
-from pipeline.description import Space
-from pipeline.policy import JSON_FILE, WEIGHTS_FILE, Policy, PolicyError
-from tests.toy import HIGH, LOW, Toy, make_env
+from pipeline.policy.policy import JSON_FILE, WEIGHTS_FILE, Policy, PolicyError
+from pipeline.policy.schema import Space
+from tests.toy_env import HIGH, LOW, Toy, make_env
 
 pytestmark = pytest.mark.unit
 
@@ -65,7 +65,7 @@ def observations(count: int) -> np.ndarray:
 
 
 def act(policy: Policy, given: np.ndarray) -> np.ndarray:
-    return policy.actor("cpu")(torch.from_numpy(given)).numpy()
+    return policy.for_inference("cpu")(torch.from_numpy(given)).numpy()
 
 
 def stock_predict(model: PPO, normalize: VecNormalize | None, given: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ def test_leaves_the_random_numbers_of_training_alone(model, env, tmp_path):
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     policy = Policy.from_sb3(model, env, TASK, AGENT)
     policy.save(tmp_path)
-    Policy.load(tmp_path).actor("cpu")
+    Policy.load(tmp_path).for_inference("cpu")
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
 

@@ -14,12 +14,14 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from pipeline import graphs
-from pipeline.callbacks import LearningCurve
-from pipeline.errors import UserError
-from pipeline.normalize import TensorNormalize
-from pipeline.ppo import TensorPPO
-from tests.toy import Rough, TensorToy, make_env
+from pipeline.experiment.errors import UserError
+from pipeline.ppo import cuda_graphs
+from pipeline.ppo.plain_update import PlainUpdate
+from pipeline.ppo.ppo import TensorPPO
+from pipeline.ppo.update import Update
+from pipeline.ppo.vec_normalize import TensorNormalize
+from pipeline.training.callbacks import LearningCurve
+from tests.toy_env import Rough, TensorToy, make_env
 
 pytestmark = pytest.mark.unit
 
@@ -118,6 +120,31 @@ def test_learns_what_stock_sb3_learns(settings, normalization, device):
         assert row == pytest.approx(stock_row, rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {name: LinearSchedule(start, 0.0, 1.0) for name, start in DECAYS.items()},
+        {"target_kl": LIMIT},
+        {"normalize_advantage": False, "ent_coef": 0.1, "vf_coef": 0.1, "max_grad_norm": 0.05},
+        {"use_sde": True, "sde_sample_freq": 4, "ent_coef": 0.1},
+    ],
+    ids=["defaults", "decays", "early stop", "other weights of the loss", "gSDE"],
+)
+def test_the_fast_update_learns_what_the_plain_one_learns(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    trained = []
+    for update in (Update, PlainUpdate):
+        monkeypatch.setattr("pipeline.ppo.ppo.Update", update)
+        env = TensorNormalize(TensorToy(cls=Rough), **CLIPPED)  # type: ignore[arg-type]
+        trained.append(learn(TensorPPO, env, **settings))
+    (fast, rows), (plain, plain_rows) = trained
+    assert steps_of_the_optimizer(fast) == steps_of_the_optimizer(plain)
+    for name, weights in plain.policy.state_dict().items():
+        torch.testing.assert_close(fast.policy.state_dict()[name], weights, rtol=1e-4, atol=1e-5)
+    for row, plain_row in zip(rows, plain_rows, strict=True):
+        assert row == pytest.approx(plain_row, rel=1e-3, abs=1e-4)
+
+
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.usefixtures("_same_order")
 def test_an_update_ends_early_at_the_step_at_which_stock_sb3_ends_it(device):
@@ -160,8 +187,8 @@ def test_the_rough_environment_has_ends_of_every_kind_and_outliers():
 @pytest.mark.parametrize("device", [CUDA])
 def test_as_graphs_it_learns_the_same_bits_as_kernel_by_kernel(monkeypatch, settings, device):
     results = []
-    for warm_up in (graphs.WARM_UP, 10**9):
-        monkeypatch.setattr(graphs, "WARM_UP", warm_up)
+    for warm_up in (cuda_graphs.WARM_UP, 10**9):
+        monkeypatch.setattr(cuda_graphs, "WARM_UP", warm_up)
         env = TensorNormalize(TensorToy(device=device, cls=Rough), **CLIPPED)  # type: ignore[arg-type]
         model, _ = learn(TensorPPO, env, device=device, **settings)
         assert (steps_of_the_optimizer(model) < STEPS) == ("target_kl" in settings)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.records import LOCAL, RECORDS, read_records, recorded_outputs
+from pipeline.experiment.paths import PROVENANCE
+from pipeline.experiment.records import LOCAL, read_records, recorded_outputs
 from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
@@ -58,7 +59,7 @@ def test_results_from_the_run_cache_keep_their_record_and_make_repro_gives_it_ba
     assert "Running stage 'evaluate'" not in clone.run("dvc", "repro", "evaluate").stdout
     assert second["started"] == provenance(clone)["evaluate"]["started"], "from logs/, since Git has lost it"
     clone.run(sys.executable, "-m", "tools.summary")
-    assert second["started"] in [record["started"] for record in read_records((clone.folder / RECORDS).read_text())]
+    assert second["started"] in [record["started"] for record in read_records((clone.folder / PROVENANCE).read_text())]
     assert provenance(clone, "HEAD") == first
 
 
@@ -69,12 +70,12 @@ def test_a_commit_and_an_experiment_have_the_records_of_their_own_outputs(clone:
     clone.run("dvc", "commit", "--force", "evaluate")
     outputs = recorded_outputs((clone.folder / "dvc.lock").read_text())["evaluate"]
     second = first | {"evaluate": first["evaluate"] | {"outputs": outputs, "device": "cuda:0"}}
-    with (clone.folder / RECORDS).open("a") as file:
+    with (clone.folder / PROVENANCE).open("a") as file:
         file.write(f"{json.dumps(second['evaluate'])}\n")
     clone.run("dvc", "exp", "save", "--name", "other")
     clone.commit("Other results")
     shutil.rmtree(clone.folder / "logs")
-    (clone.folder / RECORDS).unlink()
+    (clone.folder / PROVENANCE).unlink()
     assert provenance(clone, "HEAD~1") == first
     assert provenance(clone, "other") == second
     said = clone.run("make", "--silent", "--old-file=setup", "provenance", "REV=HEAD").stdout
@@ -83,16 +84,16 @@ def test_a_commit_and_an_experiment_have_the_records_of_their_own_outputs(clone:
 
 def test_a_revision_that_lacks_its_records_has_those_that_git_has_here(clone: Project):
     """As one whose results came from the run cache, and were committed without `make repro`."""
-    first, records = provenance(clone), (clone.folder / RECORDS).read_text()
-    (clone.folder / RECORDS).write_text("\n")
+    first, records = provenance(clone), (clone.folder / PROVENANCE).read_text()
+    (clone.folder / PROVENANCE).write_text("\n")
     clone.commit("Results without records")
-    (clone.folder / RECORDS).write_text(records)
+    (clone.folder / PROVENANCE).write_text(records)
     shutil.rmtree(clone.folder / "logs")
     assert provenance(clone, "HEAD") == first
 
 
 def test_results_that_nobody_has_a_record_of_are_said_to_have_none(clone: Project):
-    (clone.folder / RECORDS).unlink()
+    (clone.folder / PROVENANCE).unlink()
     shutil.rmtree(clone.folder / "logs")
     assert provenance(clone) == {"train": None, "evaluate": None, "render": None}
 
@@ -107,7 +108,7 @@ def test_results_that_nobody_has_a_record_of_are_said_to_have_none(clone: Projec
 )
 def test_a_revision_without_results_or_records_is_one_sentence(clone: Project, revision: str, sentence: str):
     clone.run("git", "switch", "--quiet", "--create", "before")
-    clone.run("git", "rm", "--quiet", str(RECORDS))
+    clone.run("git", "rm", "--quiet", str(PROVENANCE))
     clone.commit("As before there were records")
     clone.run("git", "switch", "--quiet", "main")
     result = clone.run(sys.executable, "-m", "tools.provenance", revision, check=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import records
+from pipeline.experiment import records
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
@@ -27,14 +27,14 @@ def record(host: str, started: str, **outputs: str) -> records.Record:
 
 
 def kept() -> list[records.Record]:
-    return records.read_records(records.RECORDS.read_text())
+    return records.read_records(records.PROVENANCE.read_text())
 
 
 def test_whoever_makes_the_same_outputs_again_changes_nothing():
     records.add_record(record("first", "2026-01-02", policy="abc"))
-    content = records.RECORDS.read_bytes()
+    content = records.PROVENANCE.read_bytes()
     records.add_record(record("second", "2026-01-03", policy="abc"))
-    assert records.RECORDS.read_bytes() == content
+    assert records.PROVENANCE.read_bytes() == content
     records.add_record(record("second", "2026-01-03", policy="def"))
     assert [line["machine"] for line in kept()] == ["first", "second"]
     assert not any("host" in line for line in kept())
@@ -77,11 +77,11 @@ stages:
 
 def test_the_marks_of_a_conflict_are_no_error_and_stay_for_whoever_settles_it():
     lines = [json.dumps(record(name, "2026-01-02", policy=name)) for name in ("ours", "theirs")]
-    records.RECORDS.parent.mkdir()
-    records.RECORDS.write_text(f"<<<<<<< HEAD\n{lines[0]}\n=======\n{lines[1]}\n>>>>>>> other\n")
+    records.PROVENANCE.parent.mkdir()
+    records.PROVENANCE.write_text(f"<<<<<<< HEAD\n{lines[0]}\n=======\n{lines[1]}\n>>>>>>> other\n")
     records.add_record(record("third", "2026-01-03", policy="third"))
     assert [line["machine"] for line in kept()] == ["ours", "theirs", "third"]
-    assert records.RECORDS.read_text().startswith("<<<<<<< HEAD\n")
+    assert records.PROVENANCE.read_text().startswith("<<<<<<< HEAD\n")
 
 
 def test_two_branches_that_both_have_results_merge_without_a_conflict(here: Path):

@@ -8,12 +8,12 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from pipeline.video import GAP
+from pipeline.video.encode import GAP
 from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
 
-NAMES = ("cartpole.mp4", "cartpole.gif", "film_strip.png")
+NAMES = ("policy.mp4", "cartpole.gif", "film_strip.png")
 
 
 def decode(path, *, height: int, width: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import Project, copy_project, wait_until
-from tests.kills import LONG, checkpoints, go_on, has_checkpoints, runs, stop_when, went_on_from
+from tests.faults import LONG, checkpoints, go_on, has_checkpoints, runs, stop_when, went_on_from
 
 pytestmark = pytest.mark.sim
 

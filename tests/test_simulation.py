@@ -21,13 +21,13 @@ TINY = {
 START = """
 import sys
 from pathlib import Path
-from pipeline.numerics import pin_numerics
+from pipeline.experiment.numerics import pin_numerics
 pin_numerics(threads=1)  # as a stage does
 import numpy as np, torch
-from pipeline import simulation
-from pipeline.params import load_params
+from pipeline.simulation import configuration, launch
+from pipeline.experiment.params_file import load_params
 params = load_params()
-cfg, agent = simulation.configure(params, num_envs=8, seed=params.evaluate.seed)
+cfg, agent = configuration.configure(params.sim, params.env, num_envs=8, seed=params.evaluate.seed)
 """
 
 
@@ -40,55 +40,59 @@ cfg, agent = simulation.configure(params, num_envs=8, seed=params.evaluate.seed)
         ("newton_mjwarp", "warp", "NewtonCfg"),
     ],
 )
-def test_trains_and_evaluates_on_every_engine(untouched: Project, physics, frontend, engine):
-    untouched.edit_params(TINY | {"sim": {"physics": physics, "frontend": frontend}, "env": {"episode_length_s": 0.1}})
-    untouched.run("python", "-m", "stages.train")
-    untouched.run("python", "-m", "stages.evaluate")
-    runs = [json.loads(path.read_text()) for path in sorted((untouched.folder / "logs").glob("*/run.json"))]
+def test_trains_and_evaluates_on_every_engine(fresh_project: Project, physics, frontend, engine):
+    fresh_project.edit_params(
+        TINY | {"sim": {"physics": physics, "frontend": frontend}, "env": {"episode_length_s": 0.1}}
+    )
+    fresh_project.run("python", "-m", "stages.train")
+    fresh_project.run("python", "-m", "stages.evaluate")
+    runs = [json.loads(path.read_text()) for path in sorted((fresh_project.folder / "logs").glob("*/run.json"))]
     assert [run["physics"] for run in runs] == [engine, engine]
     assert [run["state"] for run in runs] == ["finished", "finished"]
-    assert json.loads((untouched.folder / "metrics" / "evaluate.json").read_text())["length_mean"] == 6
+    assert json.loads((fresh_project.folder / "metrics" / "evaluate.json").read_text())["length_mean"] == 6
 
 
-def test_trains_on_kamino(untouched: Project):
+def test_trains_on_kamino(fresh_project: Project):
     """A few steps: on a CPU it takes a second or more for each, and it has no deterministic mode."""
-    untouched.edit_params(TINY | {"sim": {"physics": "newton_kamino", "deterministic": False}})
-    untouched.edit_params({"train": {"num_envs": 2, "total_timesteps": 8}, "ppo": {"batch_size": 8}})
-    untouched.run("python", "-m", "stages.train")
-    models = untouched.folder / "models"
+    fresh_project.edit_params(TINY | {"sim": {"physics": "newton_kamino", "deterministic": False}})
+    fresh_project.edit_params({"train": {"num_envs": 2, "total_timesteps": 8}, "ppo": {"batch_size": 8}})
+    fresh_project.run("python", "-m", "stages.train")
+    models = fresh_project.folder / "models"
     physics = yaml.safe_load((models / "env.yaml").read_text())["sim"]["physics"]
     assert (physics["solver_cfg"]["solver_type"], physics["deterministic"]) == ("kamino", False)
     assert json.loads((models / "policy.json").read_text())["timesteps"] == 8
 
 
-def test_the_direct_workflow_trains_and_evaluates_without_a_download(untouched: Project):
+def test_the_direct_workflow_trains_and_evaluates_without_a_download(fresh_project: Project):
     ppo = TINY["ppo"] | {"gamma": None}  # as registered
-    untouched.edit_params(
+    fresh_project.edit_params(
         TINY | {"ppo": ppo, "sim": {"task": "Isaac-Cartpole-Direct"}, "env": {"episode_length_s": 0.1}}
     )
-    untouched.run("python", "-m", "stages.train")
-    untouched.run("python", "-m", "stages.evaluate")
-    policy = json.loads((untouched.folder / "models" / "policy.json").read_text())
+    fresh_project.run("python", "-m", "stages.train")
+    fresh_project.run("python", "-m", "stages.evaluate")
+    policy = json.loads((fresh_project.folder / "models" / "policy.json").read_text())
     assert policy["normalization"]["gamma"] == policy["agent"]["gamma"] == 0.99
-    evaluated = json.loads((untouched.folder / "metrics" / "evaluate.json").read_text())
+    evaluated = json.loads((fresh_project.folder / "metrics" / "evaluate.json").read_text())
     assert evaluated["length_mean"] == 6
     assert evaluated["success_rate"] == 0, "a tenth of a second is no second upright"
 
 
-def test_isaac_sims_own_physx_is_configured_as_isaac_lab_does(untouched: Project):
-    untouched.edit_params({"sim": {"physics": "isaacsim_physx"}, "env": {"sim.physics.solver_type": 0}})
+def test_isaac_sims_own_physx_is_configured_as_isaac_lab_does(fresh_project: Project):
+    fresh_project.edit_params({"sim": {"physics": "isaacsim_physx"}, "env": {"sim.physics.solver_type": 0}})
     configured = "print(type(cfg.sim.physics).__name__, cfg.sim.physics.solver_type, cfg.sim.physics.deterministic)"
-    assert untouched.run("python", "-c", START + configured).stdout.endswith("PhysxCfg 0 True\n")
+    assert fresh_project.run("python", "-c", START + configured).stdout.endswith("PhysxCfg 0 True\n")
 
 
 @pytest.mark.parametrize(("physics", "asked"), [("physx", True), ("newton_mjwarp", False)])
-def test_the_simulator_is_asked_to_be_deterministic_where_it_is_not_anyway(untouched: Project, physics, asked):
-    untouched.edit_params({"sim": {"physics": physics, "device": "cpu"}})
-    assert untouched.run("python", "-c", f"{START}print(cfg.sim.physics.deterministic)").stdout.endswith(f"{asked}\n")
+def test_the_simulator_is_asked_to_be_deterministic_where_it_is_not_anyway(fresh_project: Project, physics, asked):
+    fresh_project.edit_params({"sim": {"physics": physics, "device": "cpu"}})
+    assert fresh_project.run("python", "-c", f"{START}print(cfg.sim.physics.deterministic)").stdout.endswith(
+        f"{asked}\n"
+    )
 
 
 FOLLOW = """
-with simulation.running(params, cfg, Path("simulator.log")) as env:
+with launch.running(params.sim, cfg, Path("simulator.log")) as env:
     env.reset()
     robot = env.unwrapped.scene["robot"]
     starts = torch.linspace(-0.9, 0.9, 32).view(8, 4)
@@ -102,13 +106,13 @@ np.save("seen.npy", torch.stack(seen).numpy())
 """
 
 
-def test_the_warp_front_end_is_the_same_task(untouched: Project):
-    untouched.edit_params({"sim": {"physics": "newton_mjwarp"}})
+def test_the_warp_front_end_is_the_same_task(fresh_project: Project):
+    fresh_project.edit_params({"sim": {"physics": "newton_mjwarp"}})
     seen = []
     for frontend in ("torch", "warp"):
-        untouched.edit_params({"sim": {"frontend": frontend}})
-        untouched.run("python", "-c", START + FOLLOW)
-        seen.append(np.load(untouched.folder / "seen.npy"))
+        fresh_project.edit_params({"sim": {"frontend": frontend}})
+        fresh_project.run("python", "-c", START + FOLLOW)
+        seen.append(np.load(fresh_project.folder / "seen.npy"))
     np.testing.assert_allclose(seen[1], seen[0], rtol=1e-4, atol=1e-5)
 
 
@@ -122,9 +126,9 @@ def test_the_warp_front_end_is_the_same_task(untouched: Project):
         ),
     ],
 )
-def test_a_task_that_the_warp_front_end_cannot_run_is_one_sentence(untouched: Project, changes, sentence):
-    untouched.edit_params({"sim": {"physics": "newton_mjwarp", "frontend": "warp"} | changes})
-    result = untouched.run("python", "-m", "stages.train", check=False)
+def test_a_task_that_the_warp_front_end_cannot_run_is_one_sentence(fresh_project: Project, changes, sentence):
+    fresh_project.edit_params({"sim": {"physics": "newton_mjwarp", "frontend": "warp"} | changes})
+    result = fresh_project.run("python", "-m", "stages.train", check=False)
     assert result.returncode == 1
     assert sentence in result.stderr.splitlines()[-1]
 
@@ -137,9 +141,9 @@ def test_a_task_that_the_warp_front_end_cannot_run_is_one_sentence(untouched: Pr
         ({"episode_length": 1}, "did you mean episode_length_s"),
     ],
 )
-def test_a_path_that_the_task_does_not_have_is_one_sentence(untouched: Project, env, sentence):
-    untouched.edit_params({"env": env})
-    result = untouched.run("python", "-m", "stages.train", check=False)
+def test_a_path_that_the_task_does_not_have_is_one_sentence(fresh_project: Project, env, sentence):
+    fresh_project.edit_params({"env": env})
+    result = fresh_project.run("python", "-m", "stages.train", check=False)
     assert result.returncode == 1
     assert sentence in result.stderr.splitlines()[-1]
 
@@ -184,13 +188,16 @@ REFUSED = [
 ]
 
 
-def test_what_only_the_tasks_configuration_can_tell_is_refused_before_the_simulator_starts(untouched: Project):
+def test_what_only_the_tasks_configuration_can_tell_is_refused_before_the_simulator_starts(fresh_project: Project):
     """All in one process: reading the configuration takes seconds."""
     code = """
 import json
-from pipeline import agent, camera, simulation
-from pipeline.errors import UserError
-from pipeline.params import Params, load_params
+from pipeline.simulation import configuration, launch
+from pipeline.training import agent
+from pipeline.video import camera
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params import Params
+from pipeline.experiment.params_file import load_params
 sentences = []
 for changes in json.loads(sys.argv[1]):
     params = load_params().model_dump()
@@ -198,7 +205,7 @@ for changes in json.loads(sys.argv[1]):
         params[section] |= values
     params = Params.model_validate(params)
     try:
-        cfg, registered = simulation.configure(params, num_envs=4, seed=1)
+        cfg, registered = configuration.configure(params.sim, params.env, num_envs=4, seed=1)
         agent.initial_policy(params, agent.resolve_settings(params, registered))
         camera.check(cfg, params.render)
     except UserError as error:
@@ -206,29 +213,29 @@ for changes in json.loads(sys.argv[1]):
 print(json.dumps(sentences))
 """
     changes = json.dumps([changes for changes, _ in REFUSED])
-    sentences = json.loads(untouched.run("python", "-c", "import sys" + code, changes).stdout.splitlines()[-1])
+    sentences = json.loads(fresh_project.run("python", "-c", "import sys" + code, changes).stdout.splitlines()[-1])
     assert len(sentences) == len(REFUSED)
     for sentence, (_, expected) in zip(sentences, REFUSED, strict=True):
         assert expected in sentence
         assert "\n" not in sentence
 
 
-def test_a_reward_that_is_not_finite_ends_the_training_in_one_sentence(untouched: Project):
-    untouched.edit_params(TINY | {"env": {"rewards.pole_pos.weight": 1e39}})
-    result = untouched.run("python", "-m", "stages.train", check=False)
+def test_a_reward_that_is_not_finite_ends_the_training_in_one_sentence(fresh_project: Project):
+    fresh_project.edit_params(TINY | {"env": {"rewards.pole_pos.weight": 1e39}})
+    result = fresh_project.run("python", "-m", "stages.train", check=False)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("train: a reward was not finite after 16 timesteps; nothing was")
     assert "Traceback" not in result.stderr
 
 
-def test_a_policy_that_only_gsde_allows_is_not_refused(untouched: Project):
-    untouched.edit_params({"ppo": {"use_sde": True, "policy_kwargs": {"squash_output": True}}})
-    untouched.run(
+def test_a_policy_that_only_gsde_allows_is_not_refused(fresh_project: Project):
+    fresh_project.edit_params({"ppo": {"use_sde": True, "policy_kwargs": {"squash_output": True}}})
+    fresh_project.run(
         "python", "-c", START + "from pipeline.agent import resolve_settings; resolve_settings(params, agent)"
     )
 
 
-def test_env_reaches_every_kind_of_field(untouched: Project):
+def test_env_reaches_every_kind_of_field(fresh_project: Project):
     env = {
         "episode_length_s": 7.5,  # an int by default
         "rewards.pole_pos.weight": -2.0,
@@ -236,20 +243,20 @@ def test_env_reaches_every_kind_of_field(untouched: Project):
         "scene.robot.actuators.cart_actuator.damping": 5.0,
         "scene.distant_light": None,
     }
-    untouched.edit_params({"env": env})
+    fresh_project.edit_params({"env": env})
     fields = (
         "print(cfg.episode_length_s, cfg.rewards.pole_pos.weight,"
         "cfg.events.reset_cart_position.params['position_range'],"
         "cfg.scene.robot.actuators['cart_actuator'].damping, cfg.scene.distant_light)"
     )
-    assert untouched.run("python", "-c", START + fields).stdout.endswith("7.5 -2.0 (-0.5, 0.5) 5.0 None\n")
+    assert fresh_project.run("python", "-c", START + fields).stdout.endswith("7.5 -2.0 (-0.5, 0.5) 5.0 None\n")
 
 
-def test_time_outs_carry_the_final_observation_and_not_the_one_after_the_reset(untouched: Project):
-    untouched.edit_params({"env": {"episode_length_s": 0.5}})
+def test_time_outs_carry_the_final_observation_and_not_the_one_after_the_reset(fresh_project: Project):
+    fresh_project.edit_params({"env": {"episode_length_s": 0.5}})
     code = """
 cfg.events.reset_cart_position.params["position_range"] = (0.9, 1.0)
-with simulation.running(params, cfg, Path("simulator.log")) as env:
+with launch.running(params.sim, cfg, Path("simulator.log")) as env:
     env.reset()
     before = env.reset()
     for _ in range(30):
@@ -262,18 +269,19 @@ with simulation.running(params, cfg, Path("simulator.log")) as env:
     assert (final[:, 0] < previous[:, 0]).all() and (torch.abs(final[:, 0] - previous[:, 0]) < 0.5).all()
     assert (final[:, 0] < 0.6).all() and (after[:, 0] >= 0.9).all()
 """
-    untouched.run("python", "-c", START + code)
+    fresh_project.run("python", "-c", START + code)
 
 
-def test_neither_a_hanging_pole_nor_a_cart_that_left_the_rail_succeeds(untouched: Project):
+def test_neither_a_hanging_pole_nor_a_cart_that_left_the_rail_succeeds(fresh_project: Project):
     """And what is measured of the latter is what the simulator's own state says, read beside the evaluation."""
-    untouched.edit_params({"env": {"episode_length_s": 5}})
+    fresh_project.edit_params({"env": {"episode_length_s": 5}})
     code = """
-from pipeline.evaluation import play_episodes, summarize
+from pipeline.evaluation.episodes import play_episodes
+from pipeline.evaluation.statistics import summarize
 def push(observations):
     states.append(env.unwrapped.scene["robot"].data.joint_pos.torch.double().numpy().copy())
     return torch.ones(8, 1)
-with simulation.running(params, cfg, Path("simulator.log")) as env:
+with launch.running(params.sim, cfg, Path("simulator.log")) as env:
     hanging = summarize(play_episodes(env, lambda observations: torch.zeros(8, 1), 20), seed=0)
     names, states = env.unwrapped.scene["robot"].joint_names, []
     pushed = play_episodes(env, push, 8)
@@ -291,14 +299,14 @@ for row in pushed:
     np.testing.assert_allclose(row["pole_angle_rms"], np.sqrt(np.mean(angle**2)))
     np.testing.assert_allclose(row["effort_rms"], 100.0)  # [N], Isaac Lab's scale of the action
 """
-    untouched.run("python", "-c", START + code)
+    fresh_project.run("python", "-c", START + code)
 
 
-def test_evaluation_starts_with_moving_joints_and_a_seed_is_that_of_all_random_numbers(untouched: Project):
+def test_evaluation_starts_with_moving_joints_and_a_seed_is_that_of_all_random_numbers(fresh_project: Project):
     code = """
 import random
-from pipeline.evaluation import reset
-with simulation.running(params, cfg, Path("simulator.log")) as env:
+from pipeline.evaluation.episodes import reset
+with launch.running(params.sim, cfg, Path("simulator.log")) as env:
     assert (reset(env)[:, 2:].abs() > 1e-6).all()
     env.seed(5)
     assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(5)))
@@ -307,20 +315,20 @@ with simulation.running(params, cfg, Path("simulator.log")) as env:
     starts = [reset(env).clone() for seed in (5, 6, 5) if env.seed(seed)]
     assert torch.equal(starts[0], starts[2]) and not torch.equal(starts[0], starts[1])
 """
-    untouched.run("python", "-c", START + code)
+    fresh_project.run("python", "-c", START + code)
 
 
-def test_ppo_learns_what_stock_sb3_learns_on_the_simulator(untouched: Project):
+def test_ppo_learns_what_stock_sb3_learns_on_the_simulator(fresh_project: Project):
     """Two rollouts with time-outs, from the same starts, with the same noise and the same order of samples."""
     code = """
 from isaaclab_rl.sb3 import Sb3VecEnvWrapper
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
-from pipeline.normalize import TensorNormalize
-from pipeline.ppo import TensorPPO
+from pipeline.ppo.vec_normalize import TensorNormalize
+from pipeline.ppo.ppo import TensorPPO
 np.random.permutation = lambda n: torch.randperm(n).numpy()  # where stock SB3 draws its order from
 settings = {"n_steps": 40, "batch_size": 64, "n_epochs": 2, "seed": 1, "device": "cpu"}
-with simulation.running(params, cfg, Path("simulator.log")) as env:
+with launch.running(params.sim, cfg, Path("simulator.log")) as env:
     env.reset()
     weights = []
     stock, ours = (PPO, VecNormalize, Sb3VecEnvWrapper(env.env)), (TensorPPO, TensorNormalize, env)
@@ -330,7 +338,7 @@ with simulation.running(params, cfg, Path("simulator.log")) as env:
 for name, stock in weights[0].items():
     torch.testing.assert_close(weights[1][name], stock, rtol=1e-3, atol=1e-4)
 """
-    untouched.run("python", "-c", START + code)
+    fresh_project.run("python", "-c", START + code)
 
 
 def test_stock_sb3_reproduces_the_evaluation_to_the_bit(project: Project):
@@ -340,7 +348,7 @@ from isaaclab_rl.sb3 import Sb3VecEnvWrapper
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 model = PPO.load("models/model.zip")  # before the environments: it seeds torch, which draws their starts
-with simulation.running(params, cfg, Path("logs/simulator.log")) as env:
+with launch.running(params.sim, cfg, Path("logs/simulator.log")) as env:
     env.reset()
     normalized = VecNormalize.load("models/model_vecnormalize.pkl", Sb3VecEnvWrapper(env.env))
     normalized.training = normalized.norm_reward = False

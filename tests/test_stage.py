@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import interruption, stage
-from pipeline.errors import UserError
-from pipeline.params import Params, load_params
-from pipeline.provenance import Run
-from pipeline.records import RECORDS
+from pipeline.experiment import interruption, stage
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params import Params
+from pipeline.experiment.paths import PROVENANCE
+from pipeline.experiment.provenance import Run
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
@@ -66,25 +66,25 @@ def fail(error: BaseException) -> None:
 def test_a_stage_that_ends_well_is_recorded(folder: Path):
     assert run(lambda: None) == 0
     assert state(folder) == "finished"
-    assert json.loads((folder / RECORDS).read_text())["stage"] == "train"
+    assert json.loads((folder / PROVENANCE).read_text())["stage"] == "train"
 
 
 def test_what_the_user_can_mend_is_one_sentence(folder: Path):
     assert run(lambda: fail(UserError("the disk is full"))) == "train: the disk is full"
     assert state(folder) == "failed: UserError: the disk is full"
-    assert not (folder / RECORDS).exists()
+    assert not (folder / PROVENANCE).exists()
 
 
 def test_a_stage_that_is_stopped_exits_with_130_and_says_that_nothing_is_recorded(folder: Path, capsys):
     assert run(lambda: fail(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err.startswith("train: stopped; DVC records nothing of this run (`git checkout HEAD .")
     assert state(folder).startswith("failed: KeyboardInterrupt")
-    assert not (folder / RECORDS).exists()
+    assert not (folder / PROVENANCE).exists()
 
 
 def test_a_signal_that_a_library_has_swallowed_ends_the_stage_before_it_is_recorded(folder: Path):
     assert run(lambda: interruption._signals.append(signal.SIGTERM)) == 130
-    assert not (folder / RECORDS).exists()
+    assert not (folder / PROVENANCE).exists()
 
 
 @pytest.mark.parametrize("edited", ["code.py", "params.yaml"])
@@ -95,7 +95,7 @@ def test_what_was_edited_meanwhile_is_not_recorded(folder: Path, edited: str):
 
     name = "ppo in params.yaml" if edited == "params.yaml" else edited
     assert str(run(edit)).startswith(f"train: {name} changed while the stage ran")
-    assert not (folder / RECORDS).exists()
+    assert not (folder / PROVENANCE).exists()
 
 
 def test_any_other_error_is_a_traceback(folder: Path):
@@ -124,11 +124,9 @@ def test_only_a_stage_that_dvc_has_started_ends_with_its_parent(monkeypatch: pyt
 def test_a_process_computes_with_as_many_threads_as_the_params_say(monkeypatch: pytest.MonkeyPatch):
     asked: list[int] = []
     monkeypatch.setattr(stage, "pin_numerics", asked.append)
-    monkeypatch.setattr(stage, "import_filelock_without_its_audit_hook", lambda: None)
-    sim = load_params().sim.model_copy(update={"threads": 3})
     thresholds = gc.get_threshold()
     try:
-        prepare_process(sim)
+        prepare_process(3)
     finally:  # it is made for a process that ends soon
         atexit.unregister(gc.freeze)
         gc.set_threshold(*thresholds)

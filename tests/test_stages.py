@@ -14,8 +14,8 @@ pytestmark = pytest.mark.sim
 # A camera that has seen nothing, in the stage as it is.
 BLANK = """
 import numpy as np
-from pipeline import camera
-from pipeline.stage import run_stage
+from pipeline.video import camera
+from pipeline.experiment.stage import run_stage
 from stages.render import render
 camera.record = lambda *_: iter(np.full((3, 90, 160, 3), 240, dtype=np.uint8))
 run_stage(render)
@@ -29,20 +29,20 @@ def trained(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     return Project(shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns("logs", "tmp")))
 
 
-def test_a_training_is_refused_whose_video_could_not_be_made(untouched: Project):
-    untouched.edit_params({"render": {"fps": 7}})
-    result = untouched.run("python", "-m", "stages.train", check=False)
+def test_a_training_is_refused_whose_video_could_not_be_made(fresh_project: Project):
+    fresh_project.edit_params({"render": {"fps": 7}})
+    result = fresh_project.run("python", "-m", "stages.train", check=False)
     assert result.returncode == 1
     assert result.stderr.endswith("train: render.fps should divide the task's 60 steps a second (given: 7)\n")
-    assert not list(untouched.folder.glob("logs/*/simulator.log"))
+    assert not list(fresh_project.folder.glob("logs/*/simulator.log"))
 
 
 def test_a_video_of_nothing_is_refused_and_the_old_one_stays(trained: Project):
-    before = (trained.folder / "videos" / "cartpole.mp4").read_bytes()
+    before = (trained.folder / "videos" / "policy.mp4").read_bytes()
     result = trained.run("python", "-c", BLANK, check=False)
     assert result.returncode == 1
     assert "render: the camera sees nothing but one colour" in result.stderr
-    assert (trained.folder / "videos" / "cartpole.mp4").read_bytes() == before
+    assert (trained.folder / "videos" / "policy.mp4").read_bytes() == before
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "render"])
@@ -51,7 +51,7 @@ def test_a_policy_of_another_task_is_not_played(trained: Project, stage: str):
     policy = json.loads(path.read_text()) | {"task": "Isaac-Cartpole-Direct"}
     path.unlink()  # it may be a link into DVC's cache
     path.write_text(json.dumps(policy, sort_keys=True, indent=2) + "\n")
-    made = [trained.folder / "metrics" / "evaluate.json", trained.folder / "videos" / "cartpole.mp4"]
+    made = [trained.folder / "metrics" / "evaluate.json", trained.folder / "videos" / "policy.mp4"]
     before = [file.read_bytes() for file in made]
     result = trained.run("python", "-m", f"stages.{stage}", check=False)
     assert result.returncode == 1

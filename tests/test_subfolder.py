@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import Project, within_larger_repository
-from tests.kills import has_checkpoints, stop_when, went_on_from
+from tests.faults import has_checkpoints, stop_when, went_on_from
 
 pytestmark = pytest.mark.sim
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.files import write_json
-from pipeline.records import runs_here
+from pipeline.experiment.files import write_json
+from pipeline.experiment.records import runs_here
 from tests.conftest import Project
 from tools import summary
 

@@ -16,8 +16,8 @@ from tests.conftest import Project
 pytestmark = pytest.mark.sim
 
 
-def test_clips_task_statistics_and_io_descriptors_of_a_training_run(untouched: Project):
-    untouched.edit_params(
+def test_clips_task_statistics_and_io_descriptors_of_a_training_run(fresh_project: Project):
+    fresh_project.edit_params(
         {
             "train": {
                 "num_envs": 4,
@@ -30,14 +30,14 @@ def test_clips_task_statistics_and_io_descriptors_of_a_training_run(untouched: P
             "ppo": {"n_steps": 32},
         }
     )
-    untouched.run("python", "-m", "stages.train")
-    (run,) = (untouched.folder / "logs").iterdir()
+    fresh_project.run("python", "-m", "stages.train")
+    (run,) = (fresh_project.folder / "logs").iterdir()
     assert sorted(path.name for path in (run / "videos").iterdir()) == ["132.mp4", "260.mp4", "4.mp4"]
     (descriptors,) = (run / "io_descriptors").iterdir()
     described = yaml.safe_load(descriptors.read_text())
     assert [term["name"] for term in described["observations"]["policy"]] == ["joint_pos_rel", "joint_vel_rel"]
     assert [(term["name"], term["scale"]) for term in described["actions"]] == [("joint_effort_action", 100.0)]
-    with (untouched.folder / "metrics" / "learning_curve.csv").open() as file:
+    with (fresh_project.folder / "metrics" / "learning_curve.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["timesteps"]) for row in rows] == [128, 256, 384]
     # A row has what the rollouts of 32 steps before it brought: in the first, the end of an episode of 30 steps that
@@ -68,7 +68,7 @@ def test_the_resolved_configurations_and_the_command_are_kept(project: Project):
     assert json.loads(run.read_text())["command"][1:] == ["-m", "stages.train"]
 
 
-def test_a_multi_agent_task_is_one_agent_to_sb3(untouched: Project):
+def test_a_multi_agent_task_is_one_agent_to_sb3(fresh_project: Project):
     """Isaac Lab 3.0 registers none for SB3, so this one comes with another library's agent, and Newton's asset."""
     (packages,) = find_spec("newton").submodule_search_locations  # type: ignore[union-attr]
     asset = (Path(packages) / "examples" / "assets" / "cartpole.usda").read_text()
@@ -78,8 +78,8 @@ def test_a_multi_agent_task_is_one_agent_to_sb3(untouched: Project):
         ("polePoleJoint", "pole_to_pendulum"),
     ]:
         asset = asset.replace(theirs, ours)
-    (untouched.folder / "assets" / "double.usda").write_text(asset)
-    untouched.edit_params(
+    (fresh_project.folder / "assets" / "double.usda").write_text(asset)
+    fresh_project.edit_params(
         {
             "sim": {"task": "Isaac-Pendulum-MARL-Direct", "agent": "skrl_cfg_entry_point"},
             "env": {"scene.robot.spawn.usd_path": "assets/double.usda", "scene.ground": None, "episode_length_s": 0.1},
@@ -88,15 +88,15 @@ def test_a_multi_agent_task_is_one_agent_to_sb3(untouched: Project):
     code = """
 from pathlib import Path
 import torch
-from pipeline import simulation
-from pipeline.params import load_params
+from pipeline.simulation import configuration, launch
+from pipeline.experiment.params_file import load_params
 params = load_params()
-cfg, _ = simulation.configure(params, num_envs=4, seed=1)
-with simulation.running(params, cfg, Path("simulator.log")) as env:
+cfg, _ = configuration.configure(params.sim, params.env, num_envs=4, seed=1)
+with launch.running(params.sim, cfg, Path("simulator.log")) as env:
     assert env.observation_space.shape == (7,) and env.action_space.shape == (2,)
     env.reset()
     steps = [env.step(torch.zeros(4, 2)) for _ in range(6)]
 assert steps[0][0].shape == (4, 7)
 assert [bool(done.all()) for _, _, done, _ in steps] == [False] * 4 + [True] + [False], steps
 """
-    untouched.run("python", "-c", code)
+    fresh_project.run("python", "-c", code)

@@ -167,7 +167,7 @@ def test_what_was_tampered_with_in_a_commit_is_named_though_all_is_true_again_he
 LIES = {
     "metrics/evaluate.json",
     "ppo in params.yaml",
-    "pipeline/rollout.py",
+    "pipeline/ppo",
     "the command of render in dvc.yaml",
     "assets",
 }
@@ -177,7 +177,7 @@ def tell_lies(clone: Project) -> None:
     """Change what :data:`LIES` names, so that the results were not made from what is there."""
     replace(clone.folder / "metrics" / "evaluate.json", '"length_mean": ', '"length_mean": 1')
     replace(clone.folder / "params.yaml", "gamma: 0.995", "gamma: 0.99")
-    replace(clone.folder / "pipeline" / "rollout.py", "gae_lambda * going_on", "going_on")
+    replace(clone.folder / "pipeline" / "ppo" / "rollout_buffer.py", "gae_lambda * non_terminal", "non_terminal")
     replace(clone.folder / "dvc.yaml", "stages.render", "stages.evaluate")
     (clone.folder / "assets" / "more.usda").touch()
 

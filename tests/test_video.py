@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import video
-from pipeline.errors import UserError
-from pipeline.params import load_params
-from pipeline.view import check_cartpole_in_view, in_view
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params_file import load_params
+from pipeline.video import encode
+from pipeline.video.framing import check_cartpole_in_view, in_view
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
@@ -36,9 +36,9 @@ def moving_square(count: int, height: int = 60, width: int = 160) -> np.ndarray:
 
 def write_all(folder) -> None:
     frames = moving_square(30)
-    video.write_mp4(folder / NAMES[0], frames, 15)
-    video.write_gif(folder / NAMES[1], frames, 15)
-    video.write_film_strip(folder / NAMES[2], frames)
+    encode.write_mp4(folder / NAMES[0], frames, 15)
+    encode.write_gif(folder / NAMES[1], frames, 15)
+    encode.write_film_strip(folder / NAMES[2], frames)
 
 
 @pytest.fixture(scope="module")
@@ -49,31 +49,31 @@ def files(tmp_path_factory):
 
 
 def test_a_frame_lasts_a_whole_number_of_steps():
-    assert [video.steps_per_frame(fps, 1 / 60) for fps in (60, 30, 20, 15)] == [1, 2, 3, 4]
+    assert [encode.steps_per_frame(fps, 1 / 60) for fps in (60, 30, 20, 15)] == [1, 2, 3, 4]
     with pytest.raises(UserError, match=r"render\.fps should divide the task's 60 steps a second \(given: 25\)"):
-        video.steps_per_frame(25, 1 / 60)
+        encode.steps_per_frame(25, 1 / 60)
     with pytest.raises(UserError, match=r"render\.fps should divide the task's 0 steps a second \(given: 15\)"):
-        video.steps_per_frame(15, 2.5)
+        encode.steps_per_frame(15, 2.5)
 
 
 def test_averages_squares_in_whole_numbers_and_rounds_to_the_nearest():
     images = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), dtype=np.uint8)
     exact = images.reshape(2, 3, 2, 4, 2, 3).mean(axis=(2, 4))
-    assert (video.average_down(images, 2) == np.floor(exact + 0.5)).all()
-    assert (video.average_down(images, 1) == images).all()
-    assert (video.average_down(np.full((1, 4, 4, 3), 255, dtype=np.uint8), 4) == 255).all()
+    assert (encode.average_down(images, 2) == np.floor(exact + 0.5)).all()
+    assert (encode.average_down(images, 1) == images).all()
+    assert (encode.average_down(np.full((1, 4, 4, 3), 255, dtype=np.uint8), 4) == 255).all()
 
 
 @pytest.mark.parametrize(("count", "columns", "rows"), [(1, 1, 1), (2, 1, 2), (3, 2, 2), (8, 2, 4), (64, 5, 13)])
 def test_tiles_are_as_square_as_can_be(count, columns, rows):
-    picture = video.tile(np.zeros((count, 60, 160, 3), dtype=np.uint8))
+    picture = encode.tile(np.zeros((count, 60, 160, 3), dtype=np.uint8))
     assert picture.shape == (64 * rows - 4, 164 * columns - 4, 3)
     assert (picture == 0).all(axis=2).sum() == count * 60 * 160
 
 
 def test_tiles_stand_row_by_row_on_white():
     images = np.stack([np.full((60, 160, 3), value, dtype=np.uint8) for value in (10, 20, 30)])
-    picture = video.tile(images)
+    picture = encode.tile(images)
     corners = picture[[0, 0, -1, -1], [0, -1, 0, -1]]
     assert corners[:, 0].tolist() == [10, 20, 30, 255]
     assert (picture[60:64] == 255).all()
@@ -81,15 +81,15 @@ def test_tiles_stand_row_by_row_on_white():
 
 def test_refuses_a_picture_of_one_colour_or_without_motion():
     frames = moving_square(3)
-    video.check_frames(frames)
+    encode.check_frames(frames)
     with pytest.raises(UserError, match="nothing but one colour"):
-        video.check_frames(np.full_like(frames, 240))
+        encode.check_frames(np.full_like(frames, 240))
     with pytest.raises(UserError, match="nothing moves"):
-        video.check_frames(frames[[0, 0, 0]])
-    video.check_frames(frames[:1])
+        encode.check_frames(frames[[0, 0, 0]])
+    encode.check_frames(frames[:1])
     frames[2] = 240
     with pytest.raises(UserError, match="nothing but one colour"):
-        video.check_frames(frames)
+        encode.check_frames(frames)
 
 
 def test_the_same_frames_make_the_same_bytes_in_another_process_too(files, tmp_path):
@@ -125,7 +125,7 @@ def test_the_mp4_shows_the_frames_in_their_order_and_colours(files):
 
 
 def test_the_mp4_is_as_fast_as_asked_for(tmp_path):
-    video.write_mp4(tmp_path / NAMES[0], moving_square(30), 30)
+    encode.write_mp4(tmp_path / NAMES[0], moving_square(30), 30)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", tmp_path / NAMES[0]]
     probe = subprocess.run(command, capture_output=True, text=True, check=False).stderr
     assert " 30 fps" in probe
@@ -134,13 +134,13 @@ def test_the_mp4_is_as_fast_as_asked_for(tmp_path):
 
 def test_the_mp4_refuses_frames_that_h264_cannot_hold(tmp_path):
     with pytest.raises(UserError, match=r"video\.mp4: ffmpeg failed"):
-        video.write_mp4(tmp_path / NAMES[0], moving_square(2, height=61), 15)
+        encode.write_mp4(tmp_path / NAMES[0], moving_square(2, height=61), 15)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("fps", "frames"), [(15, 30), (20, 30), (30, 15), (60, 10)])
 def test_the_gif_loops_at_the_speed_of_life_in_the_right_colours(tmp_path, fps, frames):
-    video.write_gif(tmp_path / NAMES[1], moving_square(30), fps)
+    encode.write_gif(tmp_path / NAMES[1], moving_square(30), fps)
     durations = []
     with Image.open(tmp_path / NAMES[1]) as gif:
         assert gif.info["loop"] == 0
@@ -156,8 +156,8 @@ def test_the_gif_loops_at_the_speed_of_life_in_the_right_colours(tmp_path, fps, 
 
 def test_the_gif_and_the_film_strip_shrink_wide_pictures(tmp_path):
     frames = moving_square(9, height=120, width=1000)
-    video.write_gif(tmp_path / NAMES[1], frames, 15)
-    video.write_film_strip(tmp_path / NAMES[2], frames)
+    encode.write_gif(tmp_path / NAMES[1], frames, 15)
+    encode.write_film_strip(tmp_path / NAMES[2], frames)
     with Image.open(tmp_path / NAMES[1]) as gif, Image.open(tmp_path / NAMES[2]) as strip:
         assert gif.size == (800, 96)
         assert strip.size == (400, 8 * (48 + 4) - 4)

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 OPTIMIZE = """
 import sys, torch
-from pipeline.workarounds import keep_torchs_compiler_away
+from pipeline.ppo.workarounds import keep_torchs_compiler_away
 if {away}:
     keep_torchs_compiler_away()
 weights = torch.nn.Parameter(torch.ones(2))
@@ -32,10 +32,10 @@ def test_an_optimizer_imports_torchs_compiler_unless_it_is_kept_away(away):
 
 LEARN = """
 import sys
-from pipeline.workarounds import keep_torchs_compiler_away
-from pipeline.normalize import TensorNormalize
-from pipeline.ppo import TensorPPO
-from tests.toy import TensorToy
+from pipeline.ppo.workarounds import keep_torchs_compiler_away
+from pipeline.ppo.vec_normalize import TensorNormalize
+from pipeline.ppo.ppo import TensorPPO
+from tests.toy_env import TensorToy
 keep_torchs_compiler_away()
 TensorPPO("MlpPolicy", TensorNormalize(TensorToy()), n_steps=4, batch_size=16).learn(16)
 print([name for name in ("torch._dynamo", "torch.fx.experimental.symbolic_shapes", "sympy") if name in sys.modules])
@@ -49,7 +49,7 @@ def test_learning_imports_neither_torchs_compiler_nor_its_symbolic_shapes():
 
 STEP = """
 import ovphysx
-from pipeline.workarounds import step_physx_on_the_calling_thread
+from pipeline.simulation.workarounds import step_physx_on_the_calling_thread
 for _ in range({times}):
     step_physx_on_the_calling_thread()
 print(ovphysx.PhysXConfig(num_threads=8).num_threads)
@@ -60,21 +60,3 @@ print(ovphysx.PhysXConfig(num_threads=8).num_threads)
 def test_physx_steps_on_the_calling_thread_whatever_isaac_lab_asks_for(times, threads):
     command = [sys.executable, "-c", STEP.format(times=times)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == threads
-
-
-HOOKS = """
-import sys
-from pipeline.workarounds import import_filelock_without_its_audit_hook
-hooks = []
-sys.addaudithook = hooks.append
-if {without}:
-    import_filelock_without_its_audit_hook()
-import filelock
-print(len(hooks))
-"""
-
-
-@pytest.mark.parametrize(("without", "hooks"), [(True, "0"), (False, "1")])
-def test_filelock_adds_its_audit_hook_unless_it_is_told_not_to(without, hooks):
-    command = [sys.executable, "-c", HOOKS.format(without=without)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == hooks

@@ -11,14 +11,14 @@ import torch
 from stable_baselines3.common.callbacks import LogEveryNTimesteps
 from stable_baselines3.common.logger import Logger
 
-from pipeline.callbacks import LearningCurve, TaskStatistics
-from pipeline.checkpoints import Checkpoints
-from pipeline.normalize import TensorNormalize
-from pipeline.policy import FILES
-from pipeline.ppo import TensorPPO
-from pipeline.resume import Progress
-from pipeline.store import Store
-from tests.toy import TensorToy
+from pipeline.experiment.resume_store import ResumeStore
+from pipeline.policy.policy import FILES, Policy
+from pipeline.ppo.ppo import TensorPPO
+from pipeline.ppo.vec_normalize import TensorNormalize
+from pipeline.training.callbacks import LearningCurve, TaskStatistics
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.training_state import TrainingState
+from tests.toy_env import TensorToy
 
 SETTINGS: dict[str, Any] = {"policy": "MlpPolicy", "n_steps": 8, "batch_size": 16, "n_epochs": 2}
 ROLLOUT = 4 * 8  # timesteps
@@ -48,7 +48,7 @@ class ResumableToy(TensorToy):
         self.returns[:], self.lengths[:] = 0, 0
         return super().reset()
 
-    def scatter_ages(self) -> None:
+    def randomize_episode_lengths(self) -> None:
         self.done.append("scatter")
 
     def step_wait(self) -> Any:
@@ -69,9 +69,9 @@ class Training:
         self.curve, self.logging = LearningCurve(), LogEveryNTimesteps(48)
         self.task = TaskStatistics(self.toy, 5)  # type: ignore[arg-type]
         self.model.set_logger(Logger(None, [self.curve]))
-        self.progress = Progress(self.model, self.curve, self.logging, self.task)
-        self.store = Store(folder, {}, FILES)
-        self.saver = Checkpoints(folder / "models", every, "Toy", SETTINGS, self.store, self.progress)
+        self.state = TrainingState(self.model, self.curve, self.logging, self.task)
+        self.store = ResumeStore(folder, {}, FILES)
+        self.saver = Checkpoints(folder / "models", every, self.policy, self.store, self.state)
 
     def learn(self, timesteps: int) -> Training:
         self.saver.begin()
@@ -79,6 +79,9 @@ class Training:
         callbacks: Any = [self.saver, self.logging, self.task]
         self.model.learn(remaining, callbacks, log_interval=None, reset_num_timesteps=False)
         return self
+
+    def policy(self) -> Policy:
+        return Policy.from_sb3(self.model, self.model.env, "Toy", SETTINGS)
 
     def saved(self) -> list[int]:
         return sorted(int(path.name) for path in (self.folder / "models").iterdir())

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pipeline.environment import Ended
+from pipeline.simulation.tensor_env import EpisodeEnd
 
 STEP_SECONDS = 0.25  # four steps in the last second
 
@@ -48,6 +48,10 @@ class Written:
         self.time = 0
         return self._observe()
 
+    def reset_twice(self) -> torch.Tensor:
+        self.reset()
+        return self.reset()
+
     def step(self, actions: torch.Tensor) -> Any:
         """Take the step that is written down, whatever the actions."""
         self.actions.append(actions)
@@ -56,7 +60,7 @@ class Written:
         self.time += 1
         terminated = torch.tensor([step.end in ("terminated", "both") for step in now])
         dones = torch.tensor([bool(step.end) for step in now])
-        ended = Ended(terminated, dones & ~terminated, *[torch.full((self.num_envs,), torch.nan)] * 4)
+        ended = EpisodeEnd(terminated, dones & ~terminated, *[torch.full((self.num_envs,), torch.nan)] * 4)
         return self._observe(), torch.tensor([step.reward for step in now]), dones, ended
 
     def _now(self) -> list[Step]:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from pipeline import checks
-from pipeline.errors import UserError
-from pipeline.params import Params, load_params
-from pipeline.provenance import cpu_model
+from pipeline.experiment import preflight
+from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.params import Params
+from pipeline.experiment.params_file import load_params
+from pipeline.experiment.provenance import cpu_model
 from stages.check import check_settings
 
 FREE_GIGABYTES = 2
@@ -40,38 +41,32 @@ def _passes(name: str, check: Callable[[Params], str], params: Params) -> bool:
     return True
 
 
-def _processor(params: Params) -> str:
-    checks.check_processor()
-    return f"{cpu_model()}, with {' and '.join(sorted(checks.INSTRUCTIONS))}"
-
-
-def _task(params: Params) -> str:
-    checks.check_task(params.sim)
-    return params.sim.task
+def _processor(_: Params) -> str:
+    preflight.check_processor()
+    return f"{cpu_model()}, with {' and '.join(sorted(preflight.INSTRUCTIONS))}"
 
 
 def _settings(params: Params) -> str:
-    checks.check_task(params.sim)  # else the task's configuration cannot be looked up
     check_settings(params)
-    return f"{len(params.env)} overrides of the task's configuration"
+    return f"{params.sim.task}, with {len(params.env)} overrides of its configuration"
 
 
 def _physics(params: Params) -> str:
-    checks.check_physics(params.sim)
+    preflight.check_physics(params.sim)
     return params.sim.physics
 
 
 def _device(params: Params) -> str:
-    checks.check_device(params.sim)
-    return f"{params.sim.device}; {checks.cuda_device_count()} CUDA devices"
+    preflight.check_device(params.sim)
+    return f"{params.sim.device}; {preflight.cuda_device_count()} CUDA devices"
 
 
 def _libraries(params: Params) -> str:
-    checks.check_libraries(params.sim)
-    return ", ".join(checks.LIBRARIES)
+    preflight.check_libraries(params.sim)
+    return ", ".join(preflight.LIBRARIES)
 
 
-def _disk(params: Params) -> str:
+def _disk(_: Params) -> str:
     free = shutil.disk_usage(".").free / 1e9
     if free < FREE_GIGABYTES:
         raise UserError(
@@ -81,23 +76,22 @@ def _disk(params: Params) -> str:
     return f"{free:.0f} GB free"
 
 
-def _git(params: Params) -> str:
+def _git(_: Params) -> str:
     for key in ("user.name", "user.email"):
         if subprocess.run(["git", "config", key], capture_output=True, check=False).returncode:
             raise UserError(f"DVC commits an experiment under your name; tell Git with `git config --global {key} ...`")
     return "has your name and email"
 
 
-def _remote(params: Params) -> str:
+def _remote(_: Params) -> str:
     try:
         return Repo().cloud.get_remote_odb().path
     except DvcException as error:
-        raise UserError(f"{' '.join(str(error).split())}; see `dvc remote list`") from None
+        raise UserError(f"{one_line(error)}; see `dvc remote list`") from None
 
 
 CHECKS: dict[str, Callable[[Params], str]] = {
     "processor": _processor,
-    "task": _task,
     "physics": _physics,
     "device": _device,
     "libraries": _libraries,

@@ -6,11 +6,10 @@ import hashlib
 import sys
 from pathlib import Path
 
-from pipeline.files import read_json, read_text, write_atomically
-from pipeline.provenance import versions
-from pipeline.records import RECORDS, Record, read_records, record_of, recorded_outputs
-from pipeline.stage import METRICS
-from pipeline.store import LOCK_FILE
+from pipeline.experiment.files import read_json, read_text, write_atomically
+from pipeline.experiment.paths import LOCK_FILE, METRICS, PROVENANCE
+from pipeline.experiment.provenance import versions
+from pipeline.experiment.records import Record, read_records, record_of, recorded_outputs
 
 TABLE = Path("docs/gpu.md")
 HEADER = """# The bits of `make repro-gpu`, by GPU and driver
@@ -27,7 +26,7 @@ again. `policy` is `policy_sha256` of the metrics; `all outputs` is the SHA-256 
 def main() -> None:
     """Write the row of the experiment that is in the workspace; exits if it was not made on a GPU."""
     outputs = recorded_outputs(read_text(LOCK_FILE))
-    record = record_of(read_records(read_text(RECORDS)), "train", outputs.get("train", {}))
+    record = record_of(read_records(read_text(PROVENANCE)), "train", outputs.get("train", {}))
     if not record or not record["device"].startswith("cuda"):
         sys.exit("digests: the results here were not made on a GPU; run `make repro-gpu` first")
     rows = [line for line in read_text(TABLE).splitlines() if line.startswith("| ")][2:]

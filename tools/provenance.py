@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.files import read_text
-from pipeline.records import RECORDS, read_records, record_of, recorded_outputs, runs_here
-from pipeline.store import LOCK_FILE
+from pipeline.experiment.files import read_text
+from pipeline.experiment.paths import LOCK_FILE, PROVENANCE
+from pipeline.experiment.records import read_records, record_of, recorded_outputs, runs_here
 from tools.revisions import file_at
 
 
@@ -18,9 +18,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("revision", nargs="?", help="commit, tag, branch or experiment; without, what is here")
     revision = parser.parse_args().revision
-    lock, records = (file_at(revision, str(path)) if revision else read_text(path) for path in (LOCK_FILE, RECORDS))
+    lock, records = (file_at(revision, str(path)) if revision else read_text(path) for path in (LOCK_FILE, PROVENANCE))
     # What DVC takes from its run cache was made by a run of before, whose record may be on this machine alone.
-    known = [*read_records(records), *read_records(read_text(RECORDS)), *runs_here(Path())]
+    known = [*read_records(records), *read_records(read_text(PROVENANCE)), *runs_here(Path())]
     for stage, outputs in recorded_outputs(lock).items():
         if record := record_of(known, stage, outputs):
             print(yaml.safe_dump({stage: record}, sort_keys=False, width=120), end="")

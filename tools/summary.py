@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.files import read_json, read_text
-from pipeline.records import Record, add_record, record_of, recorded_outputs, runs_here
-from pipeline.stage import METRICS, MODELS, VIDEOS
-from pipeline.store import LOCK_FILE
+from pipeline.experiment.files import read_json, read_text
+from pipeline.experiment.paths import LOCK_FILE, METRICS, MODELS, VIDEOS
+from pipeline.experiment.records import Record, add_record, record_of, recorded_outputs, runs_here
 
 
 def main() -> None:
@@ -24,7 +23,7 @@ def main() -> None:
             print(f"success rate  {evaluated['success_rate']:.1%}")
     if made_here:
         print(f"seconds       {', '.join(f'{stage} {seconds:.0f}' for stage, seconds in made_here.items())}")
-    print(f"video         {VIDEOS}/cartpole.mp4")
+    print(f"video         {VIDEOS}/policy.mp4")
     print(f"policy        {MODELS}/policy.safetensors, policy.json; {MODELS}/model.zip for SB3; {MODELS}/policy.onnx")
     print("more          dvc metrics show; dvc plots show; make tensorboard")
 

@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.files import read_text
-from pipeline.inputs import PIPELINE_FILE
-from pipeline.params import read_sections
-from pipeline.provenance import machine
-from pipeline.records import RECORDS, read_records
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.files import read_text
+from pipeline.experiment.params_file import read_sections
+from pipeline.experiment.paths import PIPELINE_FILE, PROVENANCE
+from pipeline.experiment.provenance import machine
+from pipeline.experiment.records import read_records
 from tools.verification.fresh_clone import bring_tracked_data, check_out
 from tools.verification.recorded import Recorded, recorded_stages, untrue, up_to_date
 from tools.verification.rerun import Outcome, run_again
@@ -37,7 +37,7 @@ def verify(revision: str | None) -> None:
         stages = stages_that_were_run(clone)
         bring_tracked_data(clone)
         refuse([*untrue(clone, stages), *([] if revision else untrue(Path(), stages))])
-        records = read_records(read_text(clone / RECORDS))  # of the revision: the stages add theirs
+        records = read_records(read_text(clone / PROVENANCE))  # of the revision: the stages add theirs
         results = run_again(clone, stages)
     print_table(stages, results)
     outcomes = {name: result.outcome for name, result in results.items()}

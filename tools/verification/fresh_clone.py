@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dvc.config import Config, merge
 
-from pipeline.store import LOCK_FILE
+from pipeline.experiment.paths import LOCK_FILE
 from tools.revisions import commit_of
 
 DVC = (sys.executable, "-m", "dvc")

@@ -12,9 +12,8 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.db import HashFileDB
 from dvc_objects.fs.local import localfs
 
-from pipeline.inputs import PIPELINE_FILE
-from pipeline.params import PARAMS_FILE, read_sections
-from pipeline.store import LOCK_FILE
+from pipeline.experiment.params_file import read_sections
+from pipeline.experiment.paths import LOCK_FILE, PARAMS_FILE, PIPELINE_FILE
 
 Digests = dict[str, str]  # the MD5 of files and folders, as DVC has it, by path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.records import Record, record_of
+from pipeline.experiment.records import Record, record_of
 from tools.verification.recorded import Recorded
 from tools.verification.rerun import Outcome, Result
 

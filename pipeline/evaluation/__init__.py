@@ -1,0 +1,1 @@
+"""Evaluation of a policy: whole episodes, and the statistics of their results."""

@@ -1,0 +1,118 @@
+"""Evaluation episodes: full ones, chosen without bias, and what is measured in each."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pipeline.simulation.tensor_env import Act, TensorEnv
+
+CART, POLE = "slider_to_cart", "cart_to_pole"
+UPRIGHT = math.radians(12.0)
+UPRIGHT_SECONDS = 1.0
+
+
+def play_episodes(env: TensorEnv, act: Act, episodes: int) -> list[dict[str, Any]]:
+    """Play ``episodes`` full episodes.
+
+    Every environment plays a number of episodes that is fixed beforehand, as in SB3's ``evaluate_policy``. To take the
+    first that end, in any environment, would prefer short episodes.
+
+    Args:
+        env: The running environments.
+        act: From observations ``[num_envs, observations]`` to actions ``[num_envs, actions]``.
+        episodes: How many, of all environments together.
+
+    Returns:
+        One row an episode, ordered by environment, then time; ``share`` is the share of the episodes that returned no
+        more, which makes the rows a plot of the distribution.
+    """
+    remaining = (episodes + torch.arange(env.num_envs)) // env.num_envs
+    finished: list[list[dict[str, Any]]] = [[] for _ in range(env.num_envs)]
+    record = EpisodeRecord(env)
+    observations = env.reset_twice()
+    with tqdm(total=episodes, unit="episode", desc="evaluate") as bar:
+        while remaining.any():
+            record.before_step()
+            observations, rewards, dones, ended = env.step(act(observations))
+            record.after_step(rewards)
+            for index in dones.nonzero().flatten().tolist():
+                if remaining[index]:
+                    finished[index].append(record.row(index, survived=not ended.terminated[index]))
+                    remaining[index] -= 1
+                    bar.update()
+            record.clear(dones)
+    rows = [row for rows in finished for row in rows]
+    order = np.argsort([row["return"] for row in rows], kind="stable")
+    shares = np.empty(len(rows))
+    shares[order] = np.arange(1, len(rows) + 1) / len(rows)
+    return [{"episode": number} | row | {"share": shares[number]} for number, row in enumerate(rows)]
+
+
+def cartpole(env: TensorEnv) -> Any:
+    """Find the articulation with a cartpole's joints; None in a task that has none."""
+    articulations = env.unwrapped.scene.articulations.values()
+    return next((robot for robot in articulations if {CART, POLE} <= set(robot.joint_names)), None)
+
+
+class EpisodeRecord:
+    """Running sums over the current episode of each environment, all of shape ``[num_envs]``.
+
+    The joints are those of the cartpole; of a task without one, only returns and lengths are recorded.
+    """
+
+    def __init__(self, env: TensorEnv) -> None:
+        self.robot = cartpole(env)
+        self.upright_steps = round(UPRIGHT_SECONDS / env.unwrapped.step_dt)
+        zeros = torch.zeros(env.num_envs, dtype=torch.float64, device=env.unwrapped.device)
+        names = ("return", "length", "angle_squared", "displacement", "effort_squared", "upright")
+        self.sums = {name: zeros.clone() for name in names}
+
+    def before_step(self) -> None:
+        """Record the state that the next action is taken in; after the step, finished environments are reset."""
+        if self.robot is None:
+            return
+        position = self.robot.data.joint_pos.torch.double()
+        angle = self._joint(position, POLE)
+        angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+        sums = self.sums
+        sums["angle_squared"] += angle**2
+        sums["displacement"] = torch.maximum(sums["displacement"], self._joint(position, CART).abs())
+        sums["upright"] = torch.where(angle.abs() <= UPRIGHT, sums["upright"] + 1, 0.0)
+
+    def after_step(self, reward: torch.Tensor) -> None:
+        """Record the reward and the effort of the action."""
+        self.sums["return"] += reward
+        self.sums["length"] += 1
+        if self.robot is not None:
+            effort = self.robot.data.joint_effort_target.torch.double()
+            self.sums["effort_squared"] += self._joint(effort, CART) ** 2
+
+    def row(self, index: int, *, survived: bool) -> dict[str, Any]:
+        """Summarize the episode that environment ``index`` has just finished, as a row.
+
+        An episode succeeds when it lasts to its end AND the pole was upright all through the last second. Isaac Lab
+        asks for the first alone, which a pole that hangs down fulfils too.
+        """
+        sums = {name: values[index].item() for name, values in self.sums.items()}
+        row = {"environment": index, "return": sums["return"], "length": int(sums["length"])}
+        if self.robot is None:
+            return row
+        return row | {
+            "success": int(survived and sums["upright"] >= self.upright_steps),
+            "pole_angle_rms": math.sqrt(sums["angle_squared"] / sums["length"]),
+            "cart_displacement_max": sums["displacement"],
+            "effort_rms": math.sqrt(sums["effort_squared"] / sums["length"]),
+        }
+
+    def clear(self, done: torch.Tensor) -> None:
+        """Reset the sums of the environments whose episode has ended."""
+        for values in self.sums.values():
+            values[done] = 0.0
+
+    def _joint(self, values: torch.Tensor, name: str) -> torch.Tensor:
+        return values[:, self.robot.joint_names.index(name)]

@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM, which end a stage even where Python swallows the exception, or a library then waits for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+PATIENCE = 20.0  # seconds that a stage has to end, once it is asked to
+
+_signals: list[int] = []
+_deferred = False
+
+
+def listen() -> None:
+    """Let SIGTERM raise KeyboardInterrupt as Ctrl-C does, and remember that either came."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell has it ignored, in the background
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt if a signal was deferred, or if its KeyboardInterrupt was lost.
+
+    It is when the signal arrives in a finaliser, and every array of Warp's has one.
+    """
+    if _signals:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Let signals wait for the next :func:`check`, at the latest the one at the end of the block.
+
+    What is raised at any moment can be raised in the middle of a lock's or a queue's own code: one stop in a hundred
+    left TensorBoard's writer asleep, and the stage waiting for it. Once a signal has come, those after it raise
+    nothing, so that what must be finished after the block is.
+    """
+    global _deferred
+    _deferred = True
+    try:
+        yield
+        check()
+    finally:
+        _deferred = bool(_signals)
+
+
+def _interrupt(signum: int, _frame: FrameType | None) -> None:
+    _signals.append(signum)
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)  # by a thread of its own, whatever Python waits for
+    if not _deferred:
+        raise KeyboardInterrupt

@@ -1,0 +1,76 @@
+"""Types of the values in params.yaml: what they accept, and how they refuse the rest."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+LINEAR = "lin_"  # Isaac Lab's mark of a linear decay
+
+
+def schedule_start(value: Any) -> tuple[float, bool]:
+    """Read a schedule: ``lin_3e-3`` decays linearly from 3e-3 to 0, a number stays as it is.
+
+    Returns:
+        The first value, and whether it decays.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    decays = isinstance(value, str) and value.startswith(LINEAR)
+    return float(_number(value.removeprefix(LINEAR) if decays else value)), decays
+
+
+def _schedule(value: Any) -> Any:
+    """Check a schedule, and write its number in one way."""
+    with contextlib.suppress(ValueError, TypeError):
+        start, decays = schedule_start(value)
+        if 0 < start < float("inf"):
+            return f"{LINEAR}{start!r}" if decays else start
+    raise ValueError("should be a positive number, or lin_ and a positive number for a linear decay to 0")
+
+
+def _number(value: Any) -> Any:
+    """Accept a number that YAML 1.1 writers left as text (``1e-05``); refuse booleans, Python's 0 and 1."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError("should be a number") from None
+    return value
+
+
+def _seed(value: Any) -> Any:
+    if value == -1:
+        raise ValueError(
+            "-1 would draw a seed that nobody could repeat; draw one into params.yaml: `dvc exp run -S seed=$RANDOM`"
+        )
+    return _number(value)
+
+
+def _device(value: Any) -> Any:
+    if value == "auto":
+        raise ValueError("auto is not allowed, because a GPU gives other bits; set cpu, cuda or cuda:N")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+Integer = Annotated[int, BeforeValidator(_number)]
+Count = Annotated[Integer, Field(gt=0)]
+Seed = Annotated[int, BeforeValidator(_seed), Field(ge=0, lt=2**32)]
+Device = Annotated[str, BeforeValidator(_device), Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
+Flag = Annotated[bool, Field(strict=True)]
+Schedule = Annotated[float | str, BeforeValidator(_schedule)]
+Point = tuple[Number, Number, Number]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: immutable, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

@@ -1,0 +1,69 @@
+"""Reading params.yaml and dvc.yaml, with one sentence for the first thing wrong.
+
+This imports neither torch nor the simulator, so that a typing error costs a second and not a start-up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.experiment.errors import UserError, did_you_mean, one_line
+from pipeline.experiment.params import Params
+from pipeline.experiment.paths import PARAMS_FILE
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and check the params.
+
+    Raises:
+        UserError: One sentence for the first thing wrong: the key's path, what was given, what is allowed.
+    """
+    try:
+        return Params.model_validate(read_sections(path))
+    except ValidationError as error:
+        raise UserError(f"{path}: {_sentence(error)}") from None
+
+
+def read_sections(path: Path) -> dict[str, Any]:
+    """Read params.yaml or dvc.yaml as DVC does (YAML 1.2), so that both see the same values.
+
+    Raises:
+        UserError: If the file is missing, no YAML, or has no sections.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the stage in the project's folder, through `dvc repro`") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} has no sections; run `git checkout {path}`")
+    return content
+
+
+def _sentence(error: ValidationError) -> str:
+    """One of pydantic's findings as one sentence: an unknown key, which may be why another is missing, or the first."""
+    findings = error.errors(include_url=False)
+    finding = next((finding for finding in findings if finding["type"] == "extra_forbidden"), findings[0])
+    path = ".".join(str(part) for part in finding["loc"] if part not in ("float", "str"))
+    if finding["type"] == "missing":
+        return f"{path} is missing; add it, or run `git checkout params.yaml`"
+    if finding["type"] == "extra_forbidden":
+        return f"{path} is not a parameter; {did_you_mean(finding['loc'][-1], _siblings(finding['loc']))}"
+    message = finding["msg"].removeprefix("Value error, ")
+    if isinstance(finding["input"], dict):
+        return f"{path} {message}".strip()
+    return f"{path}: {message[0].lower()}{message[1:]} (given: {finding['input']!r})"
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that are allowed where the unknown key at ``location`` stands."""
+    section: Any = Params
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

@@ -1,0 +1,30 @@
+"""Paths of the project, relative to its folder, in which every stage runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PARAMS_FILE = Path("params.yaml")
+PIPELINE_FILE = Path("dvc.yaml")
+LOCK_FILE = Path("dvc.lock")
+
+# What the stages read, and DVC watches.
+CODE = Path("pipeline")
+ASSETS = Path("assets")
+CARTPOLE = ASSETS / "cartpole.usda"
+STUDIO = ASSETS / "studio.usda"  # what the camera sees around the robot
+RANDOM_WEIGHTS = "assets/random_weights.md"  # in place of a policy; a file, since DVC has no optional dependencies
+
+# What the stages write.
+MODELS = Path("models")
+CHECKPOINTS = MODELS / "checkpoints"
+METRICS = Path("metrics")
+PROVENANCE = METRICS / "provenance.jsonl"
+VIDEOS = Path("videos")
+VIDEO = VIDEOS / "policy.mp4"
+GIF = VIDEOS / "policy.gif"
+FILM_STRIP = VIDEOS / "film_strip.png"
+
+# Of this machine alone, in the main repository.
+LOGS = "logs"
+RESUME = ".resume"

@@ -1,0 +1,196 @@
+"""The trained unit: a policy as ``policy.safetensors`` (weights) and ``policy.json`` (all else).
+
+Neither file can run code when it is read. The same values make the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import gymnasium as gym
+import safetensors.torch
+import torch
+from pydantic import ConfigDict, Field, JsonValue, NonNegativeInt, ValidationError
+from pydantic import model_validator as validator
+from safetensors import SafetensorError
+from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecNormalize
+
+from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.files import to_json, write_atomically
+from pipeline.policy.inference import InferencePolicy
+from pipeline.policy.sb3_arguments import policy_arguments
+from pipeline.policy.schema import Normalization, Space, StrictModel, describe_normalization
+
+JSON_FILE = "policy.json"
+WEIGHTS_FILE = "policy.safetensors"
+FILES = (JSON_FILE, WEIGHTS_FILE)
+
+
+class PolicyError(UserError):
+    """A policy cannot be written, read or used."""
+
+
+class Policy(StrictModel):
+    """A trained policy: the fields are the content of ``policy.json``, but for the weights."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    task: str
+    agent: dict[str, JsonValue]  # PPO's arguments under SB3's names
+    observation_space: Space
+    action_space: Space
+    normalization: Normalization | None
+    timesteps: NonNegativeInt  # that it was trained for
+    seed: int | None
+    weights: dict[str, torch.Tensor] = Field(exclude=True, repr=False)  # on the CPU, under SB3's names
+
+    @classmethod
+    def from_sb3(cls, model: PPO, normalization: VecNormalize | None, task: str, agent: dict[str, Any]) -> Self:
+        """Copy the policy out of ``model``, which may go on training.
+
+        Args:
+            model: PPO on a flat Box of observations and of actions.
+            normalization: The VecNormalize that it trains in, if any.
+            task: The task that it trains on.
+            agent: PPO's arguments in full, as plain values (``lin_3e-3``, ``nn.ELU``).
+
+        Raises:
+            PolicyError: If a number is NaN or infinite, or ``agent`` does not describe ``model``.
+        """
+        weights = model.get_parameters()["policy"]
+        with _explained("the policy", "nothing was saved: lower ppo.learning_rate, or look at the settings"):
+            policy = cls.model_validate(
+                {
+                    "task": task,
+                    "agent": agent,
+                    "observation_space": Space.from_gymnasium(model.observation_space),
+                    "action_space": Space.from_gymnasium(model.action_space),
+                    "normalization": describe_normalization(normalization) if normalization else None,
+                    "timesteps": model.num_timesteps,
+                    "seed": model.seed,
+                    "weights": {name: tensor.detach().cpu().clone() for name, tensor in weights.items()},
+                }
+            )
+            policy._check_weights()
+        return policy
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            PolicyError: If a file is missing, or not byte for byte what :meth:`save` writes for its content.
+        """
+        json_file, weights_file = folder / JSON_FILE, folder / WEIGHTS_FILE
+        with _explained(json_file):
+            content = json_file.read_bytes()
+            policy = cls.model_validate({**json.loads(content), "weights": {}})
+            if to_json(policy.model_dump()) != content:
+                raise ValueError("was changed since it was written")
+        with _explained(weights_file):
+            content = weights_file.read_bytes()
+            policy = policy.model_copy(update={"weights": safetensors.torch.load(content)})
+            policy._check_weights()
+            if safetensors.torch.save(policy.weights) != content:
+                raise ValueError("was changed since it was written")
+        return policy
+
+    def save(self, folder: Path) -> None:
+        """Write ``policy.safetensors`` and ``policy.json`` into ``folder``."""
+        for name, content in self.files.items():
+            write_atomically(folder / name, content)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The policy's identity: what ``cat policy.json policy.safetensors | sha256sum`` prints."""
+        return hashlib.sha256(b"".join(self.files.values())).hexdigest()
+
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """What :meth:`save` writes, by the names of the files."""
+        return {JSON_FILE: to_json(self.model_dump()), WEIGHTS_FILE: safetensors.torch.save(self.weights)}
+
+    def check_matches(self, task: str, observation_space: gym.Space, action_space: gym.Space) -> None:
+        """Refuse an environment other than the one that the policy was trained for.
+
+        Raises:
+            PolicyError: If the task, the observations or the actions differ.
+        """
+        _compare("task", self.task, task)
+        _compare("observations", self.observation_space.to_gymnasium(), observation_space)
+        _compare("actions", self.action_space.to_gymnasium(), action_space)
+
+    def network(self) -> ActorCriticPolicy:
+        """Build SB3's policy with weights that mean nothing, without touching the process's random numbers.
+
+        Raises:
+            ValueError: If ``agent`` describes no network that SB3 can build.
+        """
+        if self.agent.get("policy") != "MlpPolicy":
+            raise ValueError("agent.policy should be MlpPolicy, the only one supported here")
+        spaces = self.observation_space.to_gymnasium(), self.action_space.to_gymnasium()
+        try:
+            arguments = policy_arguments(self.agent) | {
+                "use_sde": self.agent.get("use_sde", False),
+                "ortho_init": False,
+                "optimizer_class": lambda parameters, lr, **settings: None,  # nothing is trained
+            }
+            with torch.random.fork_rng(devices=[]):
+                return ActorCriticPolicy(*spaces, lr_schedule=lambda _: 0.0, **arguments)
+        except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"agent.policy_kwargs: SB3 cannot build this network ({error})") from None
+
+    def for_inference(self, device: torch.device | str) -> InferencePolicy:
+        """Build the deterministic policy on ``device``."""
+        network = self.network()
+        network.load_state_dict(self.weights)
+        return InferencePolicy(network, self.action_space.to_gymnasium(), self.normalization).to(device)
+
+    @validator(mode="after")
+    def _consistent(self) -> Self:
+        observations = self.normalization and self.normalization.observations
+        if observations and not len(observations.mean) == len(observations.var) == self.observation_space.shape[0]:
+            raise ValueError("normalization.observations should have one mean and one variance for each observation")
+        self.network()
+        return self
+
+    def _check_weights(self) -> None:
+        """Raise ValueError unless the weights are finite and fit the network."""
+        expected = self.network().state_dict()
+        if names := expected.keys() ^ self.weights.keys():
+            raise ValueError(f"does not fit {JSON_FILE}: {min(names)} is missing or too much")
+        for name, tensor in self.weights.items():
+            if (tensor.shape, tensor.dtype) != (expected[name].shape, expected[name].dtype):
+                raise ValueError(f"does not fit {JSON_FILE}: {name} has shape {list(tensor.shape)}, {tensor.dtype}")
+            if not tensor.isfinite().all():
+                raise ValueError(f"has a weight that is not finite, in {name}")
+
+
+def _compare(name: str, trained: object, running: object) -> None:
+    if trained != running:
+        raise PolicyError(f"the policy was trained for the {name} {trained}, not {running}; run `dvc repro train`")
+
+
+@contextlib.contextmanager
+def _explained(what: Path | str, remedy: str | None = None) -> Iterator[None]:
+    """Turn the ways in which reading or checking ``what`` can fail into a PolicyError of one sentence."""
+    remedy = remedy or f"run `dvc pull {what}` or `dvc repro train`"
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise PolicyError(f"{what} is missing; {remedy}") from None
+    except ValidationError as error:
+        finding = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in finding["loc"])
+        message = finding["msg"].removeprefix("Value error, ")
+        raise PolicyError(f"{what}: {place}{': ' if place else ''}{message}; {remedy}") from None
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise PolicyError(f"{what}: {one_line(error)}; {remedy}") from None

@@ -1,0 +1,1 @@
+"""Isaac Lab: from the params to running environments."""

@@ -1,0 +1,66 @@
+"""Starting the simulator: one in a process."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from isaaclab.app import launch_simulation
+from isaaclab.envs import DirectMARLEnvCfg
+from isaaclab_rl.entrypoints.common import request_warp_determinism
+
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params import Sim
+from pipeline.simulation.tensor_env import TensorEnv
+from pipeline.simulation.workarounds import allow_pinned_arrays_without_cuda, step_physx_on_the_calling_thread
+
+
+@contextlib.contextmanager
+def running(sim: Sim, cfg: Any, log: Path) -> Iterator[TensorEnv]:
+    """Start the simulator, and close it at the end of the block.
+
+    Args:
+        sim: The params' section ``sim``.
+        cfg: The environments' configuration, from :func:`pipeline.simulation.configuration.configure`.
+        log: The file for the tables that Isaac Lab prints while it starts.
+
+    Yields:
+        The environments as SB3 sees them, with tensors. Actions are within [-1, 1].
+
+    Raises:
+        UserError: If a file of the task is neither here nor where it would be downloaded from.
+    """
+    allow_pinned_arrays_without_cuda()
+    step_physx_on_the_calling_thread()
+    if sim.deterministic and cfg.sim.device != "cpu":  # Warp is exact on a CPU
+        request_warp_determinism(cfg.sim.physics)
+    print(f"{cfg.scene.num_envs} environments of {sim.task} on {cfg.sim.device}; the simulator's log: {log}")
+    with launch_simulation(cfg), log.open("w") as file:
+        try:
+            with contextlib.redirect_stdout(file):
+                env = _make(sim, cfg)
+        except FileNotFoundError as error:
+            raise UserError(f"sim.task: {sim.task} needs a file that is not here: {error}") from None
+        gc.freeze()  # what there is now stays, and is not searched for garbage again
+        gc.enable()
+        try:
+            yield TensorEnv(env)
+        finally:
+            env.close()
+
+
+def _make(sim: Sim, cfg: Any) -> Any:
+    if sim.frontend == "warp":
+        from pipeline.simulation.warp_env import WarpEnv
+
+        return WarpEnv(cfg)
+    env: Any = gym.make(sim.task, cfg=cfg)
+    if isinstance(cfg, DirectMARLEnvCfg):
+        from isaaclab.envs import multi_agent_to_single_agent
+
+        return multi_agent_to_single_agent(env)
+    return env

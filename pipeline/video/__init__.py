@@ -1,0 +1,1 @@
+"""Videos of a policy: the camera, what it sees, and the encoders."""

@@ -1,0 +1,90 @@
+"""What must hold before the simulator starts, on machines of every kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.experiment import preflight
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params import Sim
+from pipeline.experiment.params_file import load_params
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.unit
+
+
+def sim(**changes: object) -> Sim:
+    return load_params(ROOT / "params.yaml").sim.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(("device", "count"), [("cpu", 0), ("cuda", 1), ("cuda:0", 1), ("cuda:1", 2)])
+def test_a_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch, device: str, count: int):
+    monkeypatch.setattr(preflight, "cuda_device_count", lambda: count)
+    preflight.check_device(sim(device=device))
+
+
+@pytest.mark.parametrize(("device", "count"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2), ("cuda:1", 1)])
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, device: str, count: int):
+    monkeypatch.setattr(preflight, "cuda_device_count", lambda: count)
+    with pytest.raises(UserError, match=f"{device} was asked for, and this machine has {count} CUDA devices"):
+        preflight.check_device(sim(device=device))
+
+
+def test_a_machine_without_the_driver_has_no_cuda_device(monkeypatch: pytest.MonkeyPatch):
+    def fail(_: str) -> None:
+        raise OSError
+
+    monkeypatch.setattr(preflight.ctypes, "CDLL", fail)
+    assert preflight.cuda_device_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "missing"), [("fpu avx2 fma", ""), ("avx2 fpu", "fma"), ("avx fma", "avx2"), ("avx512f", "avx2 and fma")]
+)
+def test_only_a_processor_with_avx2_and_fma_will_do(monkeypatch, tmp_path: Path, flags: str, missing: str):
+    second = "processor : 1\nflags : avx2 fma\n"
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t: {flags}\n\n{second}")
+    monkeypatch.setattr(preflight, "CPUINFO", tmp_path / "cpuinfo")
+    if missing:
+        with pytest.raises(UserError, match=f"this processor lacks {missing}, without"):
+            preflight.check_processor()
+    else:
+        preflight.check_processor()
+
+
+@pytest.mark.parametrize("physics", ["physx", "ovphysx", "isaacsim_physx", "newton_mjwarp"])
+def test_only_physx_without_kit_wants_the_system_libraries(monkeypatch: pytest.MonkeyPatch, physics: str):
+    monkeypatch.setattr(preflight, "LIBRARIES", ("libc.so.6", "libNowhere.so.1"))
+    if physics in ("physx", "ovphysx"):
+        with pytest.raises(UserError, match=r"^PhysX needs the system libraries libNowhere\.so\.1; on Debian"):
+            preflight.check_libraries(sim(physics=physics))
+    else:
+        preflight.check_libraries(sim(physics=physics))
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        {"frontend": "warp", "physics": "newton_mjwarp"},
+        {"frontend": "warp", "physics": "newton_kamino", "deterministic": False},
+        {"physics": "newton_kamino", "deterministic": False},
+        {"physics": "ovphysx"},
+    ],
+    ids=str,
+)
+def test_physics_that_can_run_is_not_refused(allowed):
+    preflight.check_physics(sim(**allowed))
+
+
+def test_physics_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(UserError, match="warp is for Newton"):
+        preflight.check_physics(sim(frontend="warp", physics="ovphysx"))
+    with pytest.raises(UserError, match="newton_kamino has no deterministic mode"):
+        preflight.check_physics(sim(physics="newton_kamino"))
+    monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: None if name == "isaacsim" else object())
+    with pytest.raises(UserError, match="isaacsim_physx needs Isaac Sim"):
+        preflight.check_physics(sim(physics="isaacsim_physx"))
+    monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: object())
+    preflight.check_physics(sim(physics="isaacsim_physx"))
