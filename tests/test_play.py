@@ -1,4 +1,4 @@
-"""The README's command to play a policy in Isaac Lab, with Isaac Lab's own player."""
+"""The command of docs/sharing.md to play a policy in Isaac Lab, with Isaac Lab's own player."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pathlib import Path
 import torch
 from isaaclab.__main__ import main
 from isaaclab_rl.entrypoints.backends import play_sb3
-from pipeline.policy import Policy
+from pipeline.policy.policy import Policy
 
 def play(step, **_):
-    actor = Policy.load(Path("models")).actor("cpu")
+    actor = Policy.load(Path("models")).for_inference("cpu")
     for _ in range(20):
         step()
         loaded = inspect.getclosurevars(step).nonlocals
@@ -42,7 +42,7 @@ def test_isaac_labs_player_loads_the_model_and_acts_as_the_policy(project: Proje
     player = tmp_path / "isaaclab"
     player.write_text(PLAYER)
     player.chmod(0o755)
-    command = re.search(r"^    (isaaclab play (?:.*\\\n)*.*)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    command = re.search(r"^    (isaaclab play (?:.*\\\n)*.*)", (ROOT / "docs" / "sharing.md").read_text(), re.MULTILINE)
     assert command
     path = f"{tmp_path}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = project.run("bash", "-c", command[1], PATH=path, PYTHONPATH=str(ROOT))

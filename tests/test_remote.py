@@ -1,4 +1,4 @@
-"""The README's recipe for a team's remote, against a real S3 server on this machine."""
+"""The recipe of docs/sharing.md for a team's remote, against a real S3 server on this machine."""
 
 from __future__ import annotations
 
