@@ -49,6 +49,14 @@ experiments: setup
 	dvc exp show --only-changed --keep 'return_mean|success_rate' \
 	    --drop '(?!Experiment|State|seed|(sim|env|ppo|normalize|train|evaluate|render)\.)' $(ARGS)
 
+# A commit that changes what a stage depends on brings the dvc.lock of a run. No sub-make: ARGS are not those of `repro`.
+## Run what changed, name the outputs that moved, and add the results to the next commit (ARGS=--moved: they may move)
+record: setup
+	@python -m tools.mend
+	dvc repro
+	python -m tools.summary
+	python -m tools.record $(ARGS)
+
 ## Prove the committed results: run them again from nothing, and compare every output (REV=<commit or experiment>)
 verify: setup
 	python -m tools.verify $(REV)
@@ -144,4 +152,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments test test-unit test-all mutants crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments record test test-unit test-all mutants crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
