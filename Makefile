@@ -49,7 +49,7 @@ experiments: setup
 	dvc exp show --only-changed --keep 'return_mean|success_rate' \
 	    --drop '(?!Experiment|State|seed|(sim|env|ppo|normalize|train|evaluate|render)\.)' $(ARGS)
 
-# A commit that changes what a stage depends on brings the dvc.lock of a run. No sub-make: ARGS are not those of `repro`.
+# A commit that changes what a stage depends on brings the dvc.lock of a run. ARGS are for the last command alone.
 ## Run what changed, name the outputs that moved, and add the results to the next commit (ARGS=--moved: they may move)
 record: setup
 	@python -m tools.mend
