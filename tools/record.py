@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dvc.dvcfile import LOCK_FILE
 
-from pipeline.records import recorded_outputs
+from pipeline.experiment.records import recorded_outputs
 from tools.revisions import file_at
 
 RESULTS = (LOCK_FILE, "metrics", "models", "videos")  # of models/ and videos/, Git keeps their .gitignore alone
