@@ -5,42 +5,55 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=${PATH#"$PWD/.venv/bin:"} # what is about to be replaced must not build itself
+# pyenv puts on PATH only shims, which fail for every version that is not active.
+for bin in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12*/bin; do PATH+=:$bin; done
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
 
-# Prints the path of the interpreter behind command $1, if that really runs and is a Python 3.12
-# (pyenv's shims exist for versions that are not active, and fail).
-python312() {
-    "$1" -c 'import os, sys; sys.version_info[:2] == (3, 12) or sys.exit(1); print(os.path.realpath(sys.executable))' \
-        2>/dev/null </dev/null
+# bring WHAT PACKAGE...: installs packages of Debian or Ubuntu, if this user may; else says what to type.
+bring() {
+    local what=$1 as_root=(sudo -n)
+    shift
+    apt-get --version >/dev/null 2>&1 || die "install $what, then try again."
+    [ "$(id -u)" != 0 ] || as_root=()
+    "${as_root[@]}" true 2>/dev/null || die "install $what: type 'sudo apt-get install $*', then try again."
+    say "installing $* with apt-get: $what"
+    # A new machine has no list of packages yet, and may be busy with its own updates.
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq
+        apt-get install -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"' sh "$@" </dev/null >/dev/null ||
+        die "apt-get could not install $*, as it says above."
 }
 
-find_python() {
-    local candidate
-    for candidate in python3.12 python3 "$(pyenv root 2>/dev/null)"/versions/3.12*/bin/python \
-        ~/.pyenv/versions/3.12*/bin/python; do
-        python312 "$candidate" && return
-    done
-}
-
-# Prints the path of a uv: the one on PATH, else the locked one, installed in folder $1 with whatever pip there is.
-find_uv() {
+# Prints the first Python that can make an environment with pip (Debian's cannot without python3-venv).
+find_pip() {
     local python
-    uv --version >/dev/null 2>&1 && { command -v uv; return; }
-    awk '/^uv==/ { on = 1 } on { print; if (!/\\$/) exit }' requirements-dev.txt >"$1/uv.txt"
-    for python in ${base:+"$base"} python3 /usr/bin/python3; do
-        # A venv has a pip even where the system has none; Debian without python3-venv may still have a pip.
-        { "$python" -m venv "$1/venv" && "$1/venv/bin/python" -m pip install --quiet --require-hashes -r "$1/uv.txt" ||
-            { rm -rf "$1/venv" && # pip leaves out the programs where there is a bin already
-                "$python" -m pip install --quiet --target "$1/venv" --require-hashes -r "$1/uv.txt"; }; } \
-            >"$1/log" 2>&1 && { echo "$1/venv/bin/uv"; return; }
-    done
-    cat "$1/log" >&2
+    while read -r python; do
+        "$python" -c 'import ensurepip' </dev/null >/dev/null 2>&1 && { echo "$python"; return; }
+    done < <(type -ap "${PYTHON:-python3.12}" python3.12 python3)
     return 1
 }
 
-[ "$(uname -sm)" = "Linux x86_64" ] || die "requirements.txt is for Linux on x86_64, this is $(uname -sm)."
+# Installs the locked uv for the time of the set-up.
+install_uv() {
+    find_pip >/dev/null || bring "uv, or a Python that has pip" python3-venv
+    tmp=$(mktemp -d)
+    trap 'rm -rf "$tmp"' EXIT
+    awk '/^uv==/ { on = 1 } on { print; if (!/\\$/) exit }' requirements-dev.txt >"$tmp/uv.txt"
+    "$(find_pip)" -m venv "$tmp" && "$tmp/bin/python" -m pip install --quiet --require-hashes -r "$tmp/uv.txt" ||
+        die "pip could not install uv, as it says above; install uv, then try again."
+    uv=$tmp/bin/uv
+}
+
+load_libraries() {
+    .venv/bin/python -c 'import ctypes; [ctypes.CDLL(name) for name in ("libGL.so.1", "libOpenGL.so.0")]' 2>/dev/null
+}
+
+[ "$(uname -sm)" = "Linux x86_64" ] ||
+    die "$(uname -sm) is not supported, nor is any ARM (Jetson, Grace, Apple M): the pinned packages are for" \
+        "Linux x86_64 alone, and so are the bits of the results."
+[ -z "${PYTHON:-}" ] || "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null ||
+    die "PYTHON=$PYTHON is not a Python 3.12 that runs."
 
 # uv does not read pip's settings, and whoever needs a mirror may have told only pip.
 [ -n "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] ||
@@ -48,32 +61,20 @@ find_uv() {
 [ -z "${UV_DEFAULT_INDEX:-}" ] || export UV_DEFAULT_INDEX
 
 # .complete is written last: without it .venv is anything, and only building it anew makes it whole.
-if [ -e .venv/.complete ] && python312 .venv/bin/python >/dev/null && .venv/bin/uv --version >/dev/null; then
-    uv=.venv/bin/uv
-else
-    tmp=$(mktemp -d)
-    trap 'rm -rf "$tmp"' EXIT
-    if [ -n "${PYTHON:-}" ]; then
-        base=$(python312 "$PYTHON") || die "PYTHON=$PYTHON is not a Python 3.12 that runs."
-    else
-        base=$(find_python) || base=
-    fi
-    uv=$(find_uv "$tmp") ||
-        die "uv, which installs the rest, could not be had: 'sudo apt install python3-venv' on Debian and Ubuntu" \
-            "(python3.12-venv for their Python 3.12), elsewhere install uv, then run 'make' again."
-    [ -n "$base" ] || base=$(python312 "$("$uv" python find --system 3.12 2>/dev/null)") ||
-        { say "no Python 3.12 here, uv fetches one" && "$uv" python install 3.12 >&2 &&
-            base=$(python312 "$("$uv" python find --system 3.12)"); } ||
-        die "install Python 3.12 ('sudo apt install python3.12-venv' on Ubuntu 24.04, elsewhere with uv, pyenv or conda)," \
-            "then run 'make' again, or name one: 'make setup PYTHON=/path/to/python3.12'."
-    say "installing $(cat requirements*.txt | grep -c '^[^ #]') packages (8 GB) into .venv; a first download takes minutes"
+uv=.venv/bin/uv
+if ! { [ -e .venv/.complete ] && .venv/bin/python -c '' && "$uv" --version; } >/dev/null 2>&1; then
+    uv=uv
+    uv --version >/dev/null 2>&1 || install_uv
+    say "building .venv (8 GB); the first download takes minutes"
     rm -rf .venv
-    "$uv" venv --quiet --python "$base" .venv
+    "$uv" venv --python "${PYTHON:-3.12}" .venv ||
+        die "there is no Python 3.12 here, and uv could not fetch one; install it, then try again," \
+            "or name yours: 'make setup PYTHON=/path/to/python3.12'."
 fi
 
-rm -f .venv/.complete
-"$uv" pip install --python .venv/bin/python --require-hashes -r requirements.txt -r requirements-dev.txt
-touch .venv/.complete
+load_libraries ||
+    bring "the system libraries libGL.so.1 and libOpenGL.so.0, which PhysX loads" libgl1 libopengl0 libglx0
 
-.venv/bin/python -c 'import ctypes; [ctypes.CDLL(name) for name in ("libGL.so.1", "libOpenGL.so.0")]' 2>/dev/null ||
-    say "PhysX also needs libGL.so.1 and libOpenGL.so.0: on Debian and Ubuntu 'sudo apt install libgl1 libopengl0 libglx0'."
+rm -f .venv/.complete
+"$uv" pip sync --python .venv/bin/python --require-hashes requirements.txt requirements-dev.txt
+touch .venv/.complete
