@@ -27,6 +27,7 @@ case "$*" in
     "-c import ensurepip") [ ! -e "$HOME/no pip" ] ;;
     "-c ") ;;
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    "-m stages.check") echo "writes ${PYTHONDONTWRITEBYTECODE:-bytecode}" >"$HOME/started" && exit 1 ;;
     "-m pip install"*) cp "${@: -1}" "$HOME/given to pip" && cp "$HOME/uv" "${0%/*}/uv" ;;
     *) exit 1 ;;
 esac
@@ -148,6 +149,11 @@ def test_uv_builds_the_environment_with_what_is_locked(machine: Machine):
     assert machine.make().returncode == 0
     assert machine.asked() == [VENV, SYNC]
     assert machine.complete.exists()
+
+
+def test_the_set_up_starts_a_stage_once_to_write_bytecode_and_does_not_mind_what_it_says(machine: Machine):
+    assert machine.make(PYTHONDONTWRITEBYTECODE="nothing").returncode == 0
+    assert (machine.home / "started").read_text() == "writes bytecode\n"
 
 
 def test_if_no_python_3_12_can_be_had_a_sentence_says_how_to_get_one(machine: Machine):

@@ -78,3 +78,7 @@ load_libraries ||
 rm -f .venv/.complete
 "$uv" pip sync --python .venv/bin/python --require-hashes requirements.txt requirements-dev.txt
 touch .venv/.complete
+
+# The first start of a stage compiles 2,700 modules, and so would each later one of who forbids Python to write bytecode.
+# uv would compile all 27,000: with 2 cores that is another minute.
+.venv/bin/python -m stages.check >/dev/null 2>&1 || true
