@@ -125,13 +125,14 @@ tensorboard: setup
 	    board = program.TensorBoard(default.get_static_plugins()); board.configure(sys.argv); board.main()' \
 	    --logdir logs $(ARGS)
 
-## Build .venv; every target does so by itself (PYTHON=/path/to/python3.12: with that interpreter)
+## Build .venv and bring system libraries; every target does so by itself (PYTHON=/path/to/python3.12: with that one)
 setup: .venv/.complete
 .venv/.complete: requirements.txt requirements-dev.txt
 	tools/setup.sh
 
 # Isaac Sim's own wheels are whole only on NVIDIA's index. Its exact pins contradict Isaac Lab's (urllib3, packaging),
 # so the lock overrides them, as Isaac Lab does itself. At its first start it asks to accept NVIDIA's licence.
+# The set-up removes what is not locked: after new pins, Isaac Sim must be added again.
 ## Add Isaac Sim to .venv (INDEX=<the address of NVIDIA's package index>)
 setup-isaacsim: setup
 	$(if $(INDEX),,$(error setup-isaacsim needs the address of NVIDIA's package index: make setup-isaacsim INDEX=...))

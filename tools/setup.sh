@@ -40,20 +40,16 @@ install_uv() {
     tmp=$(mktemp -d)
     trap 'rm -rf "$tmp"' EXIT
     awk '/^uv==/ { on = 1 } on { print; if (!/\\$/) exit }' requirements-dev.txt >"$tmp/uv.txt"
-    "$(find_pip)" -m venv "$tmp" && "$tmp/bin/python" -m pip install --quiet --require-hashes -r "$tmp/uv.txt" ||
+    "$(find_pip)" -m venv "$tmp" && "$tmp/bin/python" -m pip install -qq --require-hashes -r "$tmp/uv.txt" ||
         die "pip could not install uv, as it says above; install uv, then try again."
     uv=$tmp/bin/uv
-}
-
-load_libraries() {
-    .venv/bin/python -c 'import ctypes; [ctypes.CDLL(name) for name in ("libGL.so.1", "libOpenGL.so.0")]' 2>/dev/null
 }
 
 [ "$(uname -sm)" = "Linux x86_64" ] ||
     die "$(uname -sm) is not supported, nor is any ARM (Jetson, Grace, Apple M): the pinned packages are for" \
         "Linux x86_64 alone, and so are the bits of the results."
 [ -z "${PYTHON:-}" ] || "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null ||
-    die "PYTHON=$PYTHON is not a Python 3.12 that runs."
+    die "PYTHON=$PYTHON is not a Python 3.12 that runs; leave it out, or name another."
 
 # uv does not read pip's settings, and whoever needs a mirror may have told only pip.
 [ -n "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] ||
@@ -72,13 +68,14 @@ if ! { [ -e .venv/.complete ] && .venv/bin/python -c '' && "$uv" --version; } >/
             "or name yours: 'make setup PYTHON=/path/to/python3.12'."
 fi
 
-load_libraries ||
+# That Python loads them is the test: a user may have no ldconfig on the PATH, or have them from conda.
+.venv/bin/python -c 'import ctypes; [ctypes.CDLL(name) for name in ("libGL.so.1", "libOpenGL.so.0")]' 2>/dev/null ||
     bring "the system libraries libGL.so.1 and libOpenGL.so.0, which PhysX loads" libgl1 libopengl0 libglx0
 
 rm -f .venv/.complete
 "$uv" pip sync --python .venv/bin/python --require-hashes requirements.txt requirements-dev.txt
 touch .venv/.complete
 
-# The first start of a stage compiles 2,700 modules, and so would each later one of who forbids Python to write bytecode.
-# uv would compile all 27,000: with 2 cores that is another minute.
+# The first start of a stage compiles 2,700 modules. Once done here, it holds under PYTHONDONTWRITEBYTECODE too.
+# (uv's --compile-bytecode compiles all 27,000: a minute more with 2 cores.)
 .venv/bin/python -m stages.check >/dev/null 2>&1 || true
