@@ -45,7 +45,7 @@ def main(physics: str, device: str, *checkpoints: str) -> None:
 
 
 def load(path: Path, device: str) -> Act:
-    """The policy that ours, SB3, rsl_rl or skrl has saved as ``path``, as it acts without noise."""
+    """Load the policy that ours, SB3, rsl_rl or skrl has saved as ``path``, to act without noise."""
     if path.suffix == ".safetensors":
         return Policy.load(path.parent).for_inference(device)
     if path.suffix == ".zip":
@@ -58,7 +58,7 @@ def load(path: Path, device: str) -> Act:
 
 
 def normalization_in(path: Path) -> Normalization | None:
-    """What Isaac Lab's SB3 workflow has saved of VecNormalize, if it has."""
+    """Read what Isaac Lab's SB3 workflow has saved of VecNormalize; None if it has not."""
     if not path.exists():
         return None
     return Normalization.model_validate(describe_normalization(pickle.loads(path.read_bytes())))

@@ -51,7 +51,7 @@ class Stopwatch:
 
 
 def train(params: Params, run: Run) -> None:
-    """The stage, watched."""
+    """Run the stage, and watch it."""
     from pipeline.ppo.ppo import TensorPPO
     from pipeline.ppo.vec_normalize import TensorNormalize
     from pipeline.simulation import configuration

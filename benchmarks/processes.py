@@ -58,7 +58,7 @@ def isaaclab(machine: Machine, library: str, *words: str) -> list[str]:
 
 
 def stage(folder: Path, params: Mapping[str, Any]) -> list[str]:
-    """This project's stage to train, in ``folder``, with its params but for ``params``, by their dotted paths."""
+    """Build the command of this project's training in ``folder``, with ``params`` set by their dotted paths."""
     yaml = YAML()
     values = yaml.load((ROOT / "params.yaml").read_text())
     for path, value in params.items():
@@ -75,7 +75,7 @@ def stage(folder: Path, params: Mapping[str, Any]) -> list[str]:
 
 
 def params_on(machine: Machine, **sim: Any) -> Params:
-    """This project's params on ``machine``, and with ``sim`` in their section of that name."""
+    """Read this project's params, set for ``machine``, with ``sim`` in their section of that name."""
     values = load_params().model_dump()
     values["sim"] |= {"physics": machine.physics, "device": machine.device, **sim}
     return Params.model_validate(values)
@@ -105,7 +105,7 @@ def run(command: list[str], folder: Path) -> Finished:
 
 @contextlib.contextmanager
 def _gpu_memory() -> Iterator[list[float]]:
-    """What is in use of the memory of ``cuda:0``, twice a second, once the context is left [MB]."""
+    """Measure the memory in use on ``cuda:0`` [MB], twice a second, until the context is left."""
     samples: list[float] = []
     if not shutil.which("nvidia-smi"):
         yield samples

@@ -47,7 +47,7 @@ def upstream(machine: Machine, library: str, *words: str) -> Contender:
 
 
 def ours(machine: Machine, params: dict[str, Any]) -> Contender:
-    """This project's train stage with its own params but for ``params``."""
+    """Name this project's train stage as a contender, with its own params but for ``params``."""
 
     def prepare(folder: Path, seed: int) -> list[str]:
         return stage(folder, {"sim.device": machine.device, **params, "seed": seed})
@@ -116,7 +116,7 @@ def judge(machine: Machine, checkpoints: list[Path]) -> list[dict[str, Any]]:
 
 
 def summarize(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The median time of all seeds, None if that is one that was not solved; and every run."""
+    """Compute the median time of all seeds (None if that seed was not solved); keep every run."""
     times = [of_seed["solved_seconds"] or math.inf for of_seed in runs]
     median = statistics.median_high(times)
     return {"trainer": name, "solved_seconds": median if median < math.inf else None, "runs": runs}

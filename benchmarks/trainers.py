@@ -79,7 +79,7 @@ def upstream(library: str, epochs: int, minibatches: int, *, frontend: str = "to
 
 
 def ours(epochs: int, minibatches: int, *, frontend: str = "torch") -> Trainer:
-    """This project's stage; without normalisation, as Isaac Lab has it, and with every mini-batch."""
+    """Name this project's stage as a trainer, without normalisation, as Isaac Lab has it, and with every mini-batch."""
 
     def prepare(folder: Path, machine: Machine, num_envs: int, rollouts: int) -> list[str]:
         params = {

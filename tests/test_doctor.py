@@ -19,7 +19,6 @@ def test_doctor_lists_every_check(fresh_project: Project):
     names = [
         "params.yaml",
         "processor",
-        "task",
         "physics",
         "device",
         "libraries",

@@ -140,7 +140,7 @@ with launch.running(params.sim, cfg, Path("simulator.log")) as env:
             (sections[section] if section else sections)[leaf] = value
         write_yaml(PARAMS_FILE, sections)
         shutil.rmtree("models", ignore_errors=True)  # as DVC does
-        with Run("train", load_params(), Inputs("train")) as run:
+        with Run("train", Inputs("train")) as run:
             train(load_params(), run)
         results.append({
             "weights": hashlib.md5(Path("models/policy.safetensors").read_bytes()).hexdigest(),

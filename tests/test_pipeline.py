@@ -167,7 +167,7 @@ def test_plots_show_draws_every_plot(project, tmp_path):
     html = (tmp_path / "plots" / "index.html").read_text()
     for title in ("Episode return in training", "Episode length in training", "Distribution of the held-out"):
         assert title in html
-    assert {path.suffix for path in (tmp_path / "plots").rglob("*cartpole*")} == {".gif"}
+    assert {path.suffix for path in (tmp_path / "plots").rglob("*policy*")} == {".gif"}
     assert list((tmp_path / "plots").rglob("*film_strip*"))
 
 

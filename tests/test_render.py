@@ -13,7 +13,7 @@ from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
 
-NAMES = ("policy.mp4", "cartpole.gif", "film_strip.png")
+NAMES = ("policy.mp4", "policy.gif", "film_strip.png")
 
 
 def decode(path, *, height: int, width: int) -> np.ndarray:

@@ -166,8 +166,8 @@ REFUSED = [
     ),
     ({"env": {"rewards.pole_pos.func": 5}}, "(given: 5)"),
     (
-        {"env": {"rewards.pole_pos.func": "pipeline.files:read_json"}},
-        "func: DVC would not see a change of pipeline.files",
+        {"env": {"rewards.pole_pos.func": "pipeline.experiment.files:read_json"}},
+        "func: DVC would not see a change of pipeline.experiment.files",
     ),
     ({"env": {"commands": {"foo": 1}}}, "(given: {'foo': 1})"),
     ({"env": {"scene.robot.spawn.usd_path": "assets/nowhere.usd"}}, "DVC would not see a change of assets/nowhere.usd"),
@@ -192,12 +192,10 @@ def test_what_only_the_tasks_configuration_can_tell_is_refused_before_the_simula
     """All in one process: reading the configuration takes seconds."""
     code = """
 import json
-from pipeline.simulation import configuration, launch
-from pipeline.training import agent
-from pipeline.video import camera
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Params
 from pipeline.experiment.params_file import load_params
+from stages.check import check_settings
 sentences = []
 for changes in json.loads(sys.argv[1]):
     params = load_params().model_dump()
@@ -205,9 +203,7 @@ for changes in json.loads(sys.argv[1]):
         params[section] |= values
     params = Params.model_validate(params)
     try:
-        cfg, registered = configuration.configure(params.sim, params.env, num_envs=4, seed=1)
-        agent.initial_policy(params, agent.resolve_settings(params, registered))
-        camera.check(cfg, params.render)
+        check_settings(params)
     except UserError as error:
         sentences.append(str(error))
 print(json.dumps(sentences))
@@ -230,9 +226,7 @@ def test_a_reward_that_is_not_finite_ends_the_training_in_one_sentence(fresh_pro
 
 def test_a_policy_that_only_gsde_allows_is_not_refused(fresh_project: Project):
     fresh_project.edit_params({"ppo": {"use_sde": True, "policy_kwargs": {"squash_output": True}}})
-    fresh_project.run(
-        "python", "-c", START + "from pipeline.agent import resolve_settings; resolve_settings(params, agent)"
-    )
+    fresh_project.run("python", "-c", START + "from stages.check import check_settings; check_settings(params)")
 
 
 def test_env_reaches_every_kind_of_field(fresh_project: Project):
@@ -305,14 +299,13 @@ for row in pushed:
 def test_evaluation_starts_with_moving_joints_and_a_seed_is_that_of_all_random_numbers(fresh_project: Project):
     code = """
 import random
-from pipeline.evaluation.episodes import reset
 with launch.running(params.sim, cfg, Path("simulator.log")) as env:
-    assert (reset(env)[:, 2:].abs() > 1e-6).all()
+    assert (env.reset_twice()[:, 2:].abs() > 1e-6).all()
     env.seed(5)
     assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(5)))
     assert (np.random.rand(3) == np.random.RandomState(5).rand(3)).all()
     assert random.random() == random.Random(5).random()
-    starts = [reset(env).clone() for seed in (5, 6, 5) if env.seed(seed)]
+    starts = [env.reset_twice().clone() for seed in (5, 6, 5) if env.seed(seed)]
     assert torch.equal(starts[0], starts[2]) and not torch.equal(starts[0], starts[1])
 """
     fresh_project.run("python", "-c", START + code)

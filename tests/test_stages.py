@@ -29,12 +29,15 @@ def trained(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     return Project(shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns("logs", "tmp")))
 
 
-def test_a_training_is_refused_whose_video_could_not_be_made(fresh_project: Project):
-    fresh_project.edit_params({"render": {"fps": 7}})
-    result = fresh_project.run("python", "-m", "stages.train", check=False)
+@pytest.mark.parametrize("stage", ["check", "render"])
+def test_a_video_that_could_not_be_made_is_refused_before_the_simulator_starts(trained: Project, stage: str):
+    params = (trained.folder / "params.yaml").read_text()
+    (trained.folder / "params.yaml").write_text(params.replace("fps: 15", "fps: 7"))
+    result = trained.run("python", "-m", f"stages.{stage}", check=False)
+    (trained.folder / "params.yaml").write_text(params)
     assert result.returncode == 1
-    assert result.stderr.endswith("train: render.fps should divide the task's 60 steps a second (given: 7)\n")
-    assert not list(fresh_project.folder.glob("logs/*/simulator.log"))
+    assert result.stderr.endswith(f"{stage}: render.fps should divide the task's 60 steps a second (given: 7)\n")
+    assert not list(trained.folder.glob("logs/*/simulator.log"))
 
 
 def test_a_video_of_nothing_is_refused_and_the_old_one_stays(trained: Project):

@@ -15,6 +15,8 @@ from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
 
+CAMERA = {"eye": [8.0, 0.0, 3.3], "target": [0.0, 0.0, 1.95], "focal_length": 24.0}
+
 
 def test_clips_task_statistics_and_io_descriptors_of_a_training_run(fresh_project: Project):
     fresh_project.edit_params(
@@ -25,7 +27,7 @@ def test_clips_task_statistics_and_io_descriptors_of_a_training_run(fresh_projec
                 "max_iterations": 3,
                 "keep_all_info": True,
                 "export_io_descriptors": True,
-                "video": {"interval": 128, "length": 4},
+                "video": {"interval": 128, "length": 4, "camera": CAMERA},
             },
             "ppo": {"n_steps": 32},
         }
@@ -91,6 +93,7 @@ import torch
 from pipeline.simulation import configuration, launch
 from pipeline.experiment.params_file import load_params
 params = load_params()
+configuration.check_task = lambda sim: None  # Isaac Lab registers no agent for SB3 with any multi-agent task
 cfg, _ = configuration.configure(params.sim, params.env, num_envs=4, seed=1)
 with launch.running(params.sim, cfg, Path("simulator.log")) as env:
     assert env.observation_space.shape == (7,) and env.action_space.shape == (2,)

@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def row(record: Record, outputs: dict[str, str]) -> str:
-    """The line of the table for a training and all outputs of its pipeline."""
+    """Build the line of the table for a training and all outputs of its pipeline."""
     evaluation = read_json(METRICS / "evaluate.json")
     total = hashlib.sha256("".join(f"{path} {outputs[path]}\n" for path in sorted(outputs)).encode()).hexdigest()
     packages = ", ".join(versions()[name] for name in ("torch", "warp-lang", "newton"))

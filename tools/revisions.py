@@ -10,7 +10,7 @@ from dvc.scm import SCM, resolve_rev
 
 
 def commit_of(revision: str) -> str:
-    """The commit that ``revision`` names; exits with a sentence if there is none."""
+    """Find the commit that ``revision`` names; exits with a sentence if there is none."""
     if subprocess.run(["git", "rev-parse"], check=False).returncode:  # where it is another user's, for one
         sys.exit("Git cannot read this repository: it has said why, and what to do")
     try:
@@ -20,7 +20,7 @@ def commit_of(revision: str) -> str:
 
 
 def file_at(revision: str, path: str) -> str:
-    """The content of a file in ``revision``; exits with a sentence if it has none."""
+    """Read a file of ``revision``; exits with a sentence if it has none."""
     command = ["git", "show", f"{commit_of(revision)}:./{path}"]  # ./: from this folder, and not from Git's topmost
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     if shown.returncode:

@@ -48,7 +48,7 @@ def verify(revision: str | None) -> None:
 
 
 def stages_that_were_run(clone: Path) -> dict[str, Recorded]:
-    """The stages whose results in dvc.lock belong together; says of the others that they are left out."""
+    """List the stages whose results in dvc.lock belong together; says of the others that they are left out."""
     stages = up_to_date(recorded_stages(clone))
     for name in read_sections(clone / PIPELINE_FILE)["stages"]:
         if name not in stages:

@@ -1,1 +1,1 @@
-"""Evaluation of a policy: whole episodes, and the statistics of their results."""
+"""Evaluation of a policy: full episodes, and the statistics of their results."""

@@ -53,12 +53,12 @@ def to_json(content: Mapping[str, Any]) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """The content of a text file, nothing if there is none; what is damaged in it, and so no text, is replaced."""
+    """Read a text file; an empty text if there is none. Bytes that are no text are replaced."""
     return path.read_text(errors="replace") if path.exists() else ""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file; nothing if there is none."""
+    """Read a JSON file; an empty dictionary if there is none."""
     return json.loads(path.read_text()) if path.exists() else {}
 
 

@@ -56,7 +56,7 @@ class Inputs:
 
 
 def _interpolate(path: str, params: dict[str, Any]) -> str:
-    """Put in the params that ``path`` names, as ``${train.init_from}``."""
+    """Replace ``${train.init_from}`` in ``path`` by the value of that param."""
 
     def value(match: re.Match[str]) -> str:
         return functools.reduce(operator.getitem, match[1].split("."), params)  # type: ignore[return-value]  # text
@@ -65,7 +65,7 @@ def _interpolate(path: str, params: dict[str, Any]) -> str:
 
 
 def _digest(path: Path) -> str | None:
-    """The SHA-256 of a file, or of a folder's files and their names; None if there is neither."""
+    """Compute the SHA-256 of a file, or of a folder's files and their names; None if there is neither."""
     if path.is_dir():
         listing = "".join(f"{file.relative_to(path)} {_digest(file)}\n" for file in _files(path))
         return hashlib.sha256(listing.encode()).hexdigest()
@@ -73,6 +73,6 @@ def _digest(path: Path) -> str | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of ``folder`` that count; of the project's code Python files alone, as .dvcignore has it for DVC."""
+    """List the files of ``folder`` that count: of the project's code only Python files, as .dvcignore tells DVC."""
     pattern = "*.py" if folder.is_relative_to(CODE) else "*"
     return sorted(file for file in folder.rglob(pattern) if file.is_file())

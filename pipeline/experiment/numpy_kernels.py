@@ -38,7 +38,7 @@ def register() -> torch.library.Library:
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """The matrix product of ``a`` [n, k] and ``b`` [k, m], by OpenBLAS: up to four times as fast as the exact MKL."""
+    """Multiply the matrices ``a`` [n, k] and ``b`` [k, m] with OpenBLAS, up to four times as fast as the exact MKL."""
     if a.shape[1] == 1:
         return a * b
     if a.dtype.itemsize < 4:  # numpy has no bfloat16
@@ -47,7 +47,7 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def add_product(c: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: Any = 1, alpha: Any = 1) -> torch.Tensor:
-    """``beta`` * ``c`` + ``alpha`` * the product of ``a`` [n, k] and ``b`` [k, m]; ``c`` broadcasts to [n, m]."""
+    """Compute ``beta * c + alpha * (a @ b)``, with ``a`` [n, k], ``b`` [k, m], and ``c`` that broadcasts to [n, m]."""
     result = product(a, b)
     if alpha != 1:
         result.mul_(alpha)

@@ -22,7 +22,7 @@ from pipeline.experiment.param_types import (
 
 
 class Sim(Section):
-    """What is simulated, by what, where."""
+    """The simulation: its task, its engine, its device."""
 
     task: str
     agent: str
@@ -34,7 +34,7 @@ class Sim(Section):
 
 
 class Ppo(Section):
-    """Arguments of SB3's PPO under SB3's names; what is null comes from the registered agent (``sim.agent``)."""
+    """Arguments of SB3's PPO under SB3's names. Those that are null come from the registered agent (``sim.agent``)."""
 
     policy: Literal["MlpPolicy"] | None = None
     learning_rate: Schedule | None = None

@@ -47,7 +47,7 @@ def read_sections(path: Path) -> dict[str, Any]:
 
 
 def _sentence(error: ValidationError) -> str:
-    """One of pydantic's findings as one sentence: an unknown key, which may be why another is missing, or the first."""
+    """Say one of pydantic's findings: an unknown key, which may be why another is missing, or the first."""
     findings = error.errors(include_url=False)
     finding = next((finding for finding in findings if finding["type"] == "extra_forbidden"), findings[0])
     path = ".".join(str(part) for part in finding["loc"] if part not in ("float", "str"))
@@ -62,7 +62,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that are allowed where the unknown key at ``location`` stands."""
+    """List the keys that are allowed where the unknown key at ``location`` stands."""
     section: Any = Params
     for part in location[:-1]:
         section = section.model_fields[part].annotation

@@ -100,12 +100,12 @@ def produced_outputs(stage: str) -> dict[str, str]:
 
 
 def _clocks() -> tuple[float, float]:
-    """Wall time, and CPU time of all threads, in seconds."""
+    """Read wall time, and CPU time of all threads, in seconds."""
     return time.monotonic(), time.process_time()
 
 
 def machine() -> dict[str, Any]:
-    """The machine, as far as it can matter to the bits or the speed of a run."""
+    """Describe the machine, as far as it can matter to the bits or the speed of a run."""
     return {
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -116,12 +116,12 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of the packages that compute."""
+    """Look up the versions of the packages that compute."""
     return {name: metadata.version(name) for name in PACKAGES}
 
 
 def cpu_model() -> str:
-    """The first processor as Linux names it; the numbers tell kinds apart that hypervisors give one name."""
+    """Name the first processor as Linux does, with the numbers of its family and model, since some share a name."""
     info = Path("/proc/cpuinfo")
     pairs = (
         [line.partition(":") for line in info.read_text().partition("\n\n")[0].splitlines()] if info.exists() else []
@@ -133,7 +133,7 @@ def cpu_model() -> str:
 
 
 def _uncommitted(files: list[str]) -> list[str]:
-    """Those of ``files`` that are not as in the revision; what DVC keeps, Git does not know."""
+    """List those of ``files`` that are not as in the revision. Git does not know what DVC keeps."""
     # --short: relative to this folder, which may lie within a larger repository; --porcelain never is.
     settings = ("-c", "status.relativePaths=true", "-c", "color.status=false")
     status = _output_of("git", *settings, "status", "--short", "--", *files).splitlines()

@@ -32,7 +32,7 @@ def add_record(record: Mapping[str, Any]) -> None:
 
 
 def read_records(text: str) -> list[Record]:
-    """The records in ``text``, one a line; what is none is left out, such as the marks of a conflict in Git."""
+    """Read the records in ``text``, one a line. Other lines are left out, such as the marks of a conflict in Git."""
     records = []
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
@@ -41,13 +41,13 @@ def read_records(text: str) -> list[Record]:
 
 
 def runs_here(root: Path) -> list[Record]:
-    """The records of the runs on this machine that finished, below ``logs/`` of ``root``."""
+    """Read the records of the runs on this machine that finished, below ``logs/`` of ``root``."""
     records = (json.loads(path.read_text()) for path in root.glob(f"{LOGS}/*/run.json"))
     return [record for record in records if "outputs" in record]
 
 
 def record_of(records: Iterable[Record], stage: str, outputs: Mapping[str, str]) -> Record | None:
-    """Of the runs of ``stage`` that made ``outputs``, the first; None if there is none.
+    """Find the first run of ``stage`` that made ``outputs``; None if there is none.
 
     Args:
         records: Records of runs.
@@ -60,6 +60,6 @@ def record_of(records: Iterable[Record], stage: str, outputs: Mapping[str, str])
 
 
 def recorded_outputs(lock: str) -> dict[str, dict[str, str]]:
-    """The MD5 of each output of each stage, by its path, in ``lock``, the text of a dvc.lock."""
+    """Read the MD5 of each output of each stage, by its path, from ``lock``, the text of a dvc.lock."""
     stages = (YAML(typ="safe", pure=True).load(lock) or {}).get("stages", {})
     return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}

@@ -75,7 +75,7 @@ class ResumeStore:
         self._forget_abandoned()
 
     def usable(self) -> list[int]:
-        """The timesteps of the checkpoints up to the newest that a training can go on from, oldest first.
+        """List the timesteps of the checkpoints up to the newest that a training can go on from, oldest first.
 
         Every file is held against its digest. A policy that is damaged makes what came after it useless, since it is
         itself among the outputs of the training.
@@ -92,12 +92,12 @@ class ResumeStore:
         return usable
 
     def read(self, timesteps: int) -> dict[str, bytes]:
-        """The files of a checkpoint that :meth:`usable` names."""
+        """Read the files of a checkpoint that :meth:`usable` names."""
         folder = self._checkpoint(timesteps)
         return {name: (folder / name).read_bytes() for name in self._sums(timesteps) if (folder / name).exists()}
 
     def newest(self) -> int | None:
-        """The timesteps of the newest checkpoint, usable or not."""
+        """Return the timesteps of the newest checkpoint, usable or not; None if there is none."""
         return max(self._all(), default=None)
 
     def _checkpoint(self, timesteps: int) -> Path:

@@ -47,7 +47,7 @@ def export_sb3(folder: Path, model: PPO, policy: Policy) -> None:
 
 
 def _members(model: PPO, policy: Policy) -> dict[str, bytes]:
-    """The files within ``model.zip``, as SB3 names them."""
+    """Encode the files within ``model.zip``, as SB3 names them."""
     fresh = _fresh_ppo(policy)
     for name in PROGRESS:
         setattr(fresh, name, getattr(model, name))
@@ -61,7 +61,7 @@ def _members(model: PPO, policy: Policy) -> dict[str, bytes]:
 
 
 def _fresh_ppo(policy: Policy) -> PPO:
-    """A stock PPO with the policy's settings, still without networks: to build those would reseed this process."""
+    """Build a stock PPO with the policy's settings, but without networks: to build those would reseed this process."""
     arguments: dict[str, Any] = json.loads(json.dumps(policy.agent, sort_keys=True))
     model = PPO(**ppo_arguments(arguments), env=None, seed=policy.seed, device="cpu", _init_setup_model=False)  # type: ignore[arg-type]  # as PPO.load does
     model.observation_space = policy.observation_space.to_gymnasium()
@@ -70,7 +70,7 @@ def _fresh_ppo(policy: Policy) -> PPO:
 
 
 def _data(model: PPO) -> bytes:
-    """SB3's JSON of a model's attributes, less what it adds for human readers, which has addresses in memory."""
+    """Encode a model's attributes as SB3 does, without its notes for human readers, which have memory addresses."""
     excluded = model._excluded_save_params()
     data = json.loads(data_to_json({key: value for key, value in vars(model).items() if key not in excluded}))
     for key, value in data.items():
@@ -97,7 +97,7 @@ def _canonical(value: Any) -> Any:
 
 
 def _zip(members: Mapping[str, bytes]) -> bytes:
-    """An archive with the first date that ZIP knows in place of now."""
+    """Build a ZIP archive whose files have the first date that ZIP knows, in place of now."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in members.items():
@@ -108,7 +108,7 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
 
 
 def _vec_normalize(policy: Policy) -> VecNormalize:
-    """A VecNormalize that has seen no environment yet, with the policy's statistics."""
+    """Build a VecNormalize that has seen no environment, with the policy's statistics."""
     normalization = policy.normalization
     assert normalization
     normalize = VecNormalize(

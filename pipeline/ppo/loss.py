@@ -92,13 +92,13 @@ class PPOLoss:
         return torch.column_stack([entropy, *means])
 
     def _surrogates(self, ratio: torch.Tensor, samples: RolloutBufferSamples) -> tuple[torch.Tensor, torch.Tensor]:
-        """The surrogate objective and the clipped one, of which PPO takes the smaller."""
+        """Compute the surrogate objective and the clipped one, of which PPO takes the smaller."""
         return samples.advantages * ratio, samples.advantages * torch.clamp(ratio, self.min_ratio, self.max_ratio)
 
     def _value_error(
         self, values: torch.Tensor, samples: RolloutBufferSamples
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The error of the values, and where ``clip_range_vf`` lets it have a gradient; None for everywhere."""
+        """Compute the error of the values, and where ``clip_range_vf`` lets it have a gradient; None for everywhere."""
         if self.model.clip_range_vf is None:
             return values - samples.returns, None
         change = values - samples.old_values

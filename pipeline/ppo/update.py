@@ -100,14 +100,14 @@ class Update:
         return self.loss.records(values, ratio, entropy, approx_kl, samples)
 
     def _evaluate(self, batch: RolloutBufferSamples) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Values and log-probabilities ``[batch_size]`` and the entropy, as ``policy.evaluate_actions``."""
+        """Compute what ``policy.evaluate_actions`` returns: values, log-probabilities (``[batch_size]``), entropy."""
         if type(self.policy.action_dist) is DiagGaussianDistribution:
             return evaluate_actions(self.policy, batch.observations, batch.actions, self.value_stream)
         values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions)
         return values.flatten(), log_prob, entropy
 
     def _exceeds_kl_limit(self, approx_kl: torch.Tensor) -> bool:
-        """Whether no more steps are to be taken, as far as the host can know; a graph goes on without effect."""
+        """Tell whether to take no more steps, as far as the host can know; a graph goes on without effect."""
         if not self.may_stop:
             return False
         self.stopped.logical_or_(approx_kl > self.kl_limit)

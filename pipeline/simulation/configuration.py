@@ -86,7 +86,7 @@ def _registered(sim: Sim) -> tuple[Any, dict[str, Any]]:
 
 
 def _is_exact_anyway(sim: Any) -> bool:
-    """On a CPU, Warp and so Newton do it all in one thread, in order; the request would cost seconds of each start."""
+    """Tell whether results are exact without asking. Newton's are on a CPU, where asking costs seconds."""
     return sim.device == "cpu" and isinstance(sim.physics, NewtonCfg)
 
 

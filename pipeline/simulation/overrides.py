@@ -55,13 +55,13 @@ def _has_fields(value: Any) -> bool:
 
 
 def _annotation(cfg: Any, name: str) -> str:
-    """The annotation of a field, as Isaac Lab's source has it; nothing for a key of a dictionary."""
+    """Read the annotation of a field, as Isaac Lab's source has it; an empty text for a key of a dictionary."""
     annotated = [vars(kind).get("__annotations__", {}) for kind in type(cfg).__mro__]
     return next((str(annotations[name]) for annotations in annotated if name in annotations), "")
 
 
 def _of_a_kind(annotation: str, old: Any, new: Any) -> bool:
-    """Whether ``new`` may take the place of ``old``; null may take a section's, to switch it off, and NaN nobody's."""
+    """Tell whether ``new`` may replace ``old``. Null may replace a section, to switch it off; NaN nothing."""
     if any(item != item for item in (new if isinstance(new, list | tuple) else [new])):
         return False
     if isinstance(new, Mapping) or (new is None and not _has_fields(old)):

@@ -69,7 +69,7 @@ def _configure(clone: Path) -> None:
 
 
 def _git(*arguments: str, folder: Path | None = None) -> str:
-    """What Git says; exits if it fails, after its own message."""
+    """Run Git, and return what it prints; exits if it fails, after its own message."""
     done = subprocess.run(["git", *arguments], cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(f"verify: `git {' '.join(arguments)}` failed")

@@ -28,7 +28,7 @@ class Recorded(NamedTuple):
 
 
 def recorded_stages(folder: Path) -> dict[str, Recorded]:
-    """The stages that dvc.lock of ``folder`` has, in the order of dvc.yaml, which is that of the pipeline."""
+    """Read the stages that dvc.lock of ``folder`` has, in the order of dvc.yaml, which is that of the pipeline."""
     lock, pipeline = (read_sections(folder / file).get("stages", {}) for file in (LOCK_FILE, PIPELINE_FILE))
     return {name: _recorded(lock[name]) for name in pipeline if name in lock}
 
@@ -54,7 +54,7 @@ def up_to_date(stages: dict[str, Recorded]) -> dict[str, Recorded]:
 
 
 def untrue(folder: Path, stages: dict[str, Recorded]) -> list[str]:
-    """What in ``folder`` is not what ``stages`` were made from, or have made; what is not there is no lie."""
+    """List what in ``folder`` is not what ``stages`` were made from, or have made. Missing files are not listed."""
     commands = read_sections(folder / PIPELINE_FILE).get("stages", {})
     found = []
     for name, stage in stages.items():
@@ -69,7 +69,7 @@ def untrue(folder: Path, stages: dict[str, Recorded]) -> list[str]:
 
 
 def _digests(folder: Path, paths: Digests) -> Iterator[tuple[str, str | None]]:
-    """The digests of the files and folders that are there, by their content.
+    """Compute the digests of the files and folders that are there.
 
     DVC itself would believe that a file of the same size and time is the same: it keeps a database of digests.
     """

@@ -38,7 +38,7 @@ def verdict(outcomes: Mapping[str, Outcome]) -> str:
 
 
 def other_gpus(records: Sequence[Record], stages: Mapping[str, Recorded], here: Sequence[str]) -> list[str]:
-    """A sentence for each kind of GPU that ``stages`` were recorded on and that is not here."""
+    """Say for each kind of GPU that ``stages`` were recorded on that it is not here."""
     made = [record_of(records, name, stage.outputs) for name, stage in stages.items()]
     there = {", ".join(run["machine"]["gpus"]) for run in made if run and run["device"].startswith("cuda")}
     ours = ", ".join(here)
