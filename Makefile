@@ -46,7 +46,7 @@ digests-gpu: repro-gpu
 # The pattern names the sections of params.yaml: patterns of what to leave out took params for metrics (train.num_envs).
 ## List the experiments: what differs in their params, and how they did
 experiments: setup
-	dvc exp show --only-changed --keep 'return_mean|success_rate' \
+	dvc exp show --only-changed --keep '(.*:)?(return_mean|success_rate)' \
 	    --drop '(?!Experiment|State|seed|(sim|env|ppo|normalize|train|evaluate|render)\.)' $(ARGS)
 
 # A commit that changes what a stage depends on brings the dvc.lock of a run. ARGS are for the last command alone.

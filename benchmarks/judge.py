@@ -19,7 +19,7 @@ from pipeline.policy.inference import InferencePolicy
 from pipeline.policy.policy import Policy
 from pipeline.policy.schema import Normalization, describe_normalization
 from pipeline.simulation import configuration, launch
-from pipeline.simulation.tensor_env import Act
+from pipeline.simulation.tensor_env import PolicyFn
 
 SOLVED_RETURN, SOLVED_RATE = 4.85, 0.99
 
@@ -44,7 +44,7 @@ def main(physics: str, device: str, *checkpoints: str) -> None:
                 break
 
 
-def load(path: Path, device: str) -> Act:
+def load(path: Path, device: str) -> PolicyFn:
     """Load the policy that ours, SB3, rsl_rl or skrl has saved as ``path``, to act without noise."""
     if path.suffix == ".safetensors":
         return Policy.load(path.parent).for_inference(device)

@@ -35,7 +35,9 @@ def check_settings(params: Params) -> None:
     from pipeline.video import camera
 
     cfg, registered = configuration.configure(params.sim, params.env, num_envs=params.train.num_envs, seed=params.seed)
-    settings = agent.resolve_settings(params.ppo, registered, params.train.num_envs, exact=params.sim.deterministic)
+    settings = agent.resolve_settings(
+        params.ppo, registered, params.train.num_envs, deterministic=params.sim.deterministic
+    )
     agent.initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
     camera.check(cfg, params.render)
 

@@ -1,4 +1,4 @@
-"""Train PPO on the task, as Isaac Lab's ``train.py`` of the SB3 workflow does, and write the trained unit."""
+"""Train PPO on the task, as Isaac Lab's ``train.py`` of the SB3 workflow does, and write the trained policy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def train(params: Params, run: Run) -> None:
 
     keep_torchs_compiler_away()
     cfg, registered = configuration.configure(params.sim, params.env, num_envs=params.train.num_envs, seed=params.seed)
-    settings = agent.resolve_settings(params.ppo, registered, params.train.num_envs, exact=params.sim.deterministic)
+    settings = agent.resolve_settings(
+        params.ppo, registered, params.train.num_envs, deterministic=params.sim.deterministic
+    )
     initial = agent.initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
     write_yaml(MODELS / "env.yaml", configuration.describe(cfg))
     timesteps = agent.total_timesteps(params.train, settings["n_steps"])

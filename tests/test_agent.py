@@ -37,7 +37,7 @@ def params(**sections: Any) -> Params:
 
 
 def resolve(asked: Params, registered: dict[str, Any]) -> dict[str, Any]:
-    return agent.resolve_settings(asked.ppo, registered, asked.train.num_envs, exact=asked.sim.deterministic)
+    return agent.resolve_settings(asked.ppo, registered, asked.train.num_envs, deterministic=asked.sim.deterministic)
 
 
 def test_what_the_params_leave_open_is_as_registered_and_nothing_is_but_ppos_arguments():

@@ -1,4 +1,4 @@
-"""dvc.yaml names exactly what each stage reads, and rooms of the pipeline import only from rooms below them."""
+"""dvc.yaml names exactly what each stage reads; a folder of pipeline/ imports only from those that it may use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.unit
 
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
-# A room may import from itself and from those named here.
-ROOMS = {
+# What a folder of pipeline/ may import from, beside itself.
+MAY_IMPORT = {
     "experiment": set(),
     "simulation": {"experiment"},
     "policy": {"experiment"},
@@ -52,28 +52,28 @@ def module_file(name: str) -> Path | None:
     return file if name.startswith(("pipeline.", "stages.")) and file.exists() else None
 
 
-def room_of(file: Path) -> str:
+def folder_of(file: Path) -> str:
     return file.relative_to(ROOT / "pipeline").parts[0]
 
 
-def test_rooms_are_the_folders_of_the_pipeline():
+def test_all_folders_of_the_pipeline_are_named():
     folders = {path.name for path in (ROOT / "pipeline").iterdir() if any(path.glob("*.py"))}
-    assert folders == set(ROOMS)
+    assert folders == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_from_the_rooms_below_it(room):
-    for file in (ROOT / "pipeline" / room).glob("*.py"):
-        imported = {room_of(module) for name in imported_names(file) if (module := module_file(name))}
-        assert imported <= ROOMS[room] | {room}, file.name
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_folder_imports_only_from_those_that_it_may_use(package):
+    for file in (ROOT / "pipeline" / package).glob("*.py"):
+        imported = {folder_of(module) for name in imported_names(file) if (module := module_file(name))}
+        assert imported <= MAY_IMPORT[package] | {package}, file.name
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_room_that_a_stage_imports_from_is_a_dependency_and_no_other(stage):
+def test_every_folder_that_a_stage_imports_from_is_a_dependency_and_no_other(stage):
     file = ROOT / "stages" / f"{stage}.py"
-    rooms = {f"pipeline/{room_of(module)}" for module in imported_files(file) - {file}}
+    folders = {f"pipeline/{folder_of(module)}" for module in imported_files(file) - {file}}
     named = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("pipeline", "stages"))}
-    assert named == rooms | {f"stages/{stage}.py"}
+    assert named == folders | {f"stages/{stage}.py"}
 
 
 def test_of_the_code_dvc_counts_python_files_alone():

@@ -161,6 +161,11 @@ def test_a_training_on_other_files_has_another_identity(training: Path, path: st
     assert identity() != before
 
 
+def test_a_stage_may_read_no_params(folder: Path):
+    (folder / "dvc.yaml").write_text("stages: {train: {cmd: x, deps: [code.py]}}\n")
+    assert list(Inputs("train").before) == ["code.py"]
+
+
 def test_bytecode_and_an_editors_files_beside_the_code_do_not_count(training: Path):
     before = identity()
     for name in ("__pycache__/ppo.cpython-312.pyc", ".ppo.py.swp", "ppo.py~"):

@@ -74,10 +74,7 @@ def test_results_go_into_the_next_commit_and_code_stays_for_its_author_to_add(
     (here.folder / "dvc.lock").write_text(BEFORE + "\n")  # the digest of a dependency, say
     run(monkeypatch)
     assert staged(here) == ["dvc.lock", "metrics/train.json"]
-    said = capfd.readouterr().out
-    assert said.startswith("no output has moved\n")
-    assert "M  dvc.lock\n" in said
-    assert " M code.py\n" in said
+    assert capfd.readouterr().out.startswith("no output has moved\nadded to the commit at hand")
 
 
 def test_outputs_that_moved_are_named_and_not_added_until_that_is_meant(

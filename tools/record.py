@@ -25,8 +25,7 @@ def main() -> None:
     if moved and not meant:
         sys.exit("record: nothing is added to the commit; if the outputs are meant to move, `make record ARGS=--moved`")
     subprocess.run(["git", "add", "--", *filter(_exists, RESULTS)], check=True)
-    print("the commit has so far (first column), and has not yet (second column):")
-    subprocess.run(["git", "status", "--short", "."], check=True)
+    print("added to the commit at hand; `git status` shows the whole of it")
 
 
 def moved_outputs(before: str, after: str) -> list[str]:

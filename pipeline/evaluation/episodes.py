@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from pipeline.simulation.tensor_env import Act, TensorEnv
+from pipeline.simulation.tensor_env import PolicyFn, TensorEnv
 
 CART, POLE = "slider_to_cart", "cart_to_pole"
 UPRIGHT = math.radians(12.0)
 UPRIGHT_SECONDS = 1.0
 
 
-def play_episodes(env: TensorEnv, act: Act, episodes: int) -> list[dict[str, Any]]:
+def play_episodes(env: TensorEnv, act: PolicyFn, episodes: int) -> list[dict[str, Any]]:
     """Play ``episodes`` full episodes.
 
     Every environment plays a number of episodes that is fixed beforehand, as in SB3's ``evaluate_policy``. To take the
@@ -60,50 +60,55 @@ def cartpole(env: TensorEnv) -> Any:
 
 
 class EpisodeRecord:
-    """Running sums over the current episode of each environment, all of shape ``[num_envs]``.
+    """What is measured in the current episode of each environment, as tensors ``[num_envs]`` by name.
 
     The joints are those of the cartpole; of a task without one, only returns and lengths are recorded.
     """
 
     def __init__(self, env: TensorEnv) -> None:
         self.robot = cartpole(env)
-        self.upright_steps = round(UPRIGHT_SECONDS / env.unwrapped.step_dt)
+        self.steps_for_success = round(UPRIGHT_SECONDS / env.unwrapped.step_dt)
         zeros = torch.zeros(env.num_envs, dtype=torch.float64, device=env.unwrapped.device)
-        names = ("return", "length", "angle_squared", "displacement", "effort_squared", "upright")
-        self.sums = {name: zeros.clone() for name in names}
+        names = (
+            *("return", "length"),  # sums of the rewards and the steps
+            *("angle_squared", "effort_squared"),  # sums of the pole's angle [rad] and the cart's effort [N], squared
+            "displacement",  # the cart's largest distance from the middle of the rail [m]
+            "steps_upright",  # since the pole was last out of UPRIGHT
+        )
+        self.values = {name: zeros.clone() for name in names}
 
     def before_step(self) -> None:
-        """Record the state that the next action is taken in; after the step, finished environments are reset."""
+        """Record the state before the step: after it, environments whose episode ended are in their next one."""
         if self.robot is None:
             return
         position = self.robot.data.joint_pos.torch.double()
         angle = self._joint(position, POLE)
         angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
-        sums = self.sums
+        sums = self.values
         sums["angle_squared"] += angle**2
         sums["displacement"] = torch.maximum(sums["displacement"], self._joint(position, CART).abs())
-        sums["upright"] = torch.where(angle.abs() <= UPRIGHT, sums["upright"] + 1, 0.0)
+        sums["steps_upright"] = torch.where(angle.abs() <= UPRIGHT, sums["steps_upright"] + 1, 0.0)
 
     def after_step(self, reward: torch.Tensor) -> None:
         """Record the reward and the effort of the action."""
-        self.sums["return"] += reward
-        self.sums["length"] += 1
+        self.values["return"] += reward
+        self.values["length"] += 1
         if self.robot is not None:
             effort = self.robot.data.joint_effort_target.torch.double()
-            self.sums["effort_squared"] += self._joint(effort, CART) ** 2
+            self.values["effort_squared"] += self._joint(effort, CART) ** 2
 
     def row(self, index: int, *, survived: bool) -> dict[str, Any]:
         """Summarize the episode that environment ``index`` has just finished, as a row.
 
-        An episode succeeds when it lasts to its end AND the pole was upright all through the last second. Isaac Lab
-        asks for the first alone, which a pole that hangs down fulfils too.
+        An episode is a success if it lasts to its end AND the pole was upright all through the last second. Isaac Lab
+        asks only for the first, and so counts a pole that hangs down as a success.
         """
-        sums = {name: values[index].item() for name, values in self.sums.items()}
+        sums = {name: values[index].item() for name, values in self.values.items()}
         row = {"environment": index, "return": sums["return"], "length": int(sums["length"])}
         if self.robot is None:
             return row
         return row | {
-            "success": int(survived and sums["upright"] >= self.upright_steps),
+            "success": int(survived and sums["steps_upright"] >= self.steps_for_success),
             "pole_angle_rms": math.sqrt(sums["angle_squared"] / sums["length"]),
             "cart_displacement_max": sums["displacement"],
             "effort_rms": math.sqrt(sums["effort_squared"] / sums["length"]),
@@ -111,7 +116,7 @@ class EpisodeRecord:
 
     def clear(self, done: torch.Tensor) -> None:
         """Reset the sums of the environments whose episode has ended."""
-        for values in self.sums.values():
+        for values in self.values.values():
             values[done] = 0.0
 
     def _joint(self, values: torch.Tensor, name: str) -> torch.Tensor:

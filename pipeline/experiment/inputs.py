@@ -24,7 +24,7 @@ class Inputs:
     def __init__(self, stage: str) -> None:
         listed = read_sections(PIPELINE_FILE)["stages"][stage]
         self.params = read_sections(PARAMS_FILE)  # all of them
-        self._sections = listed["params"]
+        self._sections = listed.get("params", [])
         self._paths = [_interpolate(path, self.params) for path in listed["deps"]]
         self.before = self._now()
 

@@ -49,7 +49,7 @@ def check_physics(sim: Sim) -> None:
         )
     if sim.physics == "isaacsim_physx" and importlib.util.find_spec("isaacsim") is None:
         raise UserError(
-            "sim.physics: isaacsim_physx needs Isaac Sim, which is not installed; run `make setup-isaacsim`, "
+            "sim.physics: isaacsim_physx needs Isaac Sim, which is not installed; run `make setup-isaacsim INDEX=...`, "
             "or take physx, the same engine without Isaac Sim"
         )
 

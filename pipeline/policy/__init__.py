@@ -1,1 +1,1 @@
-"""The trained unit: a policy with its normalisation, as files, as a network that acts, and as exports."""
+"""The trained policy: with its normalisation, as files, as a network that acts, and as exports."""

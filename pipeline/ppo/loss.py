@@ -106,7 +106,7 @@ class PPOLoss:
         return samples.old_values + clipped - samples.returns, change == clipped
 
 
-class KnownGradients(torch.autograd.Function):
+class PrecomputedGradients(torch.autograd.Function):
     """A loss of which only the gradients are known.
 
     ``torch.autograd.backward`` takes gradients too, but imports torch's symbolic shapes for them, which takes 0.3 s.

@@ -97,7 +97,7 @@ class TensorPPO(PPO):
         return actions, within_bounds(actions, self._low, self._high, squashed=self.policy.squash_output)
 
     def _finish_rollout(self, last_observations: torch.Tensor) -> None:
-        self.rollout_buffer.finish(self.policy, last_observations, self.gamma, self.gae_lambda)
+        self.rollout_buffer.compute_returns_and_advantages(self.policy, last_observations, self.gamma, self.gae_lambda)
 
     def train(self) -> None:
         """Update the policy on the rollout."""

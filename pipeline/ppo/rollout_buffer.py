@@ -41,7 +41,7 @@ class TensorRolloutBuffer:
         self.episode_returns[:, step], self.episode_lengths[:, step] = ended.returns, ended.lengths
 
     @torch.no_grad()
-    def finish(
+    def compute_returns_and_advantages(
         self, policy: ActorCriticPolicy, last_observations: torch.Tensor, gamma: float, gae_lambda: float
     ) -> None:
         """Compute values, log-probabilities, advantages and returns.

@@ -19,7 +19,7 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from pipeline.experiment.params import check_batch_size
 from pipeline.ppo.cuda_graphs import Graphed, SideStream
 from pipeline.ppo.gaussian import evaluate_actions
-from pipeline.ppo.loss import KL, KnownGradients, PPOLoss
+from pipeline.ppo.loss import KL, PPOLoss, PrecomputedGradients
 
 
 class Update:
@@ -118,7 +118,7 @@ class Update:
         for weights in self.parameters:
             weights.grad = None
         outputs, by_outputs = zip(*gradients, strict=True)
-        loss: Any = KnownGradients.apply(by_outputs, *outputs)
+        loss: Any = PrecomputedGradients.apply(by_outputs, *outputs)
         loss.backward()
         with torch.no_grad():
             norm = torch.nn.utils.get_total_norm([weights.grad for weights in self.parameters])

@@ -46,7 +46,7 @@ class TensorNormalize(VecNormalize):
         self.returns: Any = torch.zeros(self.num_envs, dtype=torch.float64, device=device)
         self.obs_rms = TensorMoments(self.observation_space.shape or (), device)
         self.ret_rms = TensorMoments((), device)
-        self._learn = Graphed(self._update_statistics, device)
+        self._update_moments = Graphed(self._update_statistics, device)
         self._normalize = Graphed(self._normalize_step, device)
 
     def reset(self) -> torch.Tensor:  # type: ignore[override]  # a tensor
@@ -62,7 +62,7 @@ class TensorNormalize(VecNormalize):
         observations, rewards, dones, ended = self.venv.step_wait()
         self.old_obs, self.old_reward = observations, rewards
         if self.training:
-            self._learn(observations, rewards, dones)
+            self._update_moments(observations, rewards, dones)
         observations, rewards, final = self._normalize(observations, rewards, ended.final_observations)
         return observations, rewards, dones, ended._replace(final_observations=final)
 

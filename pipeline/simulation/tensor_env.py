@@ -20,7 +20,8 @@ class EpisodeEnd(NamedTuple):
     full: torch.Tensor  # bool [num_envs]: the episode began at step 0; else returns and lengths are of a part of it
 
 
-Act = Callable[[torch.Tensor], torch.Tensor]  # observations [num_envs, observations] to actions [num_envs, actions]
+# Observations [num_envs, observations] to actions [num_envs, actions].
+PolicyFn = Callable[[torch.Tensor], torch.Tensor]
 # Observations, rewards, dones, and the episodes that ended.
 Step = tuple[torch.Tensor, torch.Tensor, torch.Tensor, EpisodeEnd]
 

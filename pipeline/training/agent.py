@@ -34,14 +34,14 @@ OPTIMIZERS = ("Adam", "AdamW", "SGD")
 NOT_PPO = ("seed", "n_timesteps", "device", "normalize_input", "normalize_value", "clip_obs")
 
 
-def resolve_settings(ppo: Ppo, agent: dict[str, Any], num_envs: int, *, exact: bool) -> dict[str, Any]:
+def resolve_settings(ppo: Ppo, agent: dict[str, Any], num_envs: int, *, deterministic: bool) -> dict[str, Any]:
     """Merge the registered agent's settings with the params' section ``ppo``, which wins.
 
     Args:
         ppo: The params' section ``ppo``.
         agent: The settings that Isaac Lab registers for the task.
         num_envs: Number of environments.
-        exact: Whether to refuse activations whose bits depend on the machine.
+        deterministic: Whether to refuse activations whose bits depend on the machine.
 
     Returns:
         PPO's arguments in full as plain values (``lin_3e-3``, ``nn.ELU``), for YAML and JSON.
@@ -59,18 +59,18 @@ def resolve_settings(ppo: Ppo, agent: dict[str, Any], num_envs: int, *, exact: b
     except ValueError as error:
         raise UserError(f"params.yaml: {error}") from None
     _check_policy(settings)
-    _check_classes(policy_arguments(settings), exact=exact)
+    _check_classes(policy_arguments(settings), deterministic=deterministic)
     return settings
 
 
-def _check_classes(arguments: dict[str, Any], *, exact: bool) -> None:
+def _check_classes(arguments: dict[str, Any], *, deterministic: bool) -> None:
     """Refuse an optimizer that the update does not know, and an activation whose bits depend on the machine."""
     optimizer, activation = (arguments.get(name) for name in ("optimizer_class", "activation_fn"))
     if optimizer and optimizer not in [getattr(optim, name) for name in OPTIMIZERS]:
         raise UserError(
             f"ppo.policy_kwargs.optimizer_class: should be one of {', '.join(OPTIMIZERS)} (given: {optimizer.__name__})"
         )
-    if exact and activation and activation not in [getattr(nn, name) for name in EXACT_ACTIVATIONS]:
+    if deterministic and activation and activation not in [getattr(nn, name) for name in EXACT_ACTIVATIONS]:
         raise UserError(
             f"ppo.policy_kwargs.activation_fn: {activation.__name__} may give other bits on another machine; take "
             f"one of {', '.join(EXACT_ACTIVATIONS)}, or set sim.deterministic to false"

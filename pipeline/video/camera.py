@@ -15,7 +15,7 @@ from tqdm import trange
 
 from pipeline.experiment.params import Camera, Render
 from pipeline.experiment.paths import CARTPOLE, STUDIO
-from pipeline.simulation.tensor_env import Act, TensorEnv
+from pipeline.simulation.tensor_env import PolicyFn, TensorEnv
 from pipeline.video.encode import average_down, steps_per_frame, tile
 from pipeline.video.framing import FILM_WIDTH, check_cartpole_in_view, yaw_and_pitch
 
@@ -80,7 +80,7 @@ def looking_at(camera: Camera) -> tuple[float, float, float, float]:
     )
 
 
-def record(env: TensorEnv, act: Act, settings: Render) -> Iterator[np.ndarray]:
+def record(env: TensorEnv, act: PolicyFn, settings: Render) -> Iterator[np.ndarray]:
     """Play episodes in front of the cameras.
 
     Args:
