@@ -16,7 +16,7 @@ HEADER = """# The bits of `make repro-gpu`, by GPU and driver
 
 `make digests-gpu` runs the experiment of `make repro-gpu` and writes its row here; whoever changes the bits does so
 again. `policy` is `policy_sha256` of the metrics; `all outputs` is the SHA-256 of a line `path md5` for each output in
-`dvc.lock`, sorted. Both are cut to 12 digits. Rows with the same digests have the same bits.
+`dvc.lock`, sorted. Both are cut to 12 digits. Rows with the same digests have the same bits. `-`: not run.
 
 | GPU, driver | policy | all outputs | return | torch, Warp, Newton |
 | --- | --- | --- | --- | --- |

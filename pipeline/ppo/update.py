@@ -1,8 +1,9 @@
 """PPO's update of the policy, on tensors that stay where they are: as CUDA graphs on a GPU.
 
-``plain_update.py`` is the same algorithm as one would write it down. This one takes a third of the time on a CPU: the
-gradients of the loss and of the Gaussian are written by hand, the optimizer is a fused one, and logs are computed for
-all mini-batches at once.
+``plain_update.py`` is the same algorithm as one would write it down. With the shipped params this one takes 0.55 of its
+time on a CPU, and on a GPU it never waits for the host, so that an epoch can be one CUDA graph. For that, the gradients
+of the loss and of the Gaussian are written by hand, the optimizer is a fused one, and logs are computed for all
+mini-batches at once.
 """
 
 from __future__ import annotations
