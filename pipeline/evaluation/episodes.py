@@ -84,10 +84,10 @@ class EpisodeRecord:
         position = self.robot.data.joint_pos.torch.double()
         angle = self._joint(position, POLE)
         angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
-        sums = self.values
-        sums["angle_squared"] += angle**2
-        sums["displacement"] = torch.maximum(sums["displacement"], self._joint(position, CART).abs())
-        sums["steps_upright"] = torch.where(angle.abs() <= UPRIGHT, sums["steps_upright"] + 1, 0.0)
+        values = self.values
+        values["angle_squared"] += angle**2
+        values["displacement"] = torch.maximum(values["displacement"], self._joint(position, CART).abs())
+        values["steps_upright"] = torch.where(angle.abs() <= UPRIGHT, values["steps_upright"] + 1, 0.0)
 
     def after_step(self, reward: torch.Tensor) -> None:
         """Record the reward and the effort of the action."""
@@ -103,19 +103,19 @@ class EpisodeRecord:
         An episode is a success if it lasts to its end AND the pole was upright all through the last second. Isaac Lab
         asks only for the first, and so counts a pole that hangs down as a success.
         """
-        sums = {name: values[index].item() for name, values in self.values.items()}
-        row = {"environment": index, "return": sums["return"], "length": int(sums["length"])}
+        values = {name: tensor[index].item() for name, tensor in self.values.items()}
+        row = {"environment": index, "return": values["return"], "length": int(values["length"])}
         if self.robot is None:
             return row
         return row | {
-            "success": int(survived and sums["steps_upright"] >= self.steps_for_success),
-            "pole_angle_rms": math.sqrt(sums["angle_squared"] / sums["length"]),
-            "cart_displacement_max": sums["displacement"],
-            "effort_rms": math.sqrt(sums["effort_squared"] / sums["length"]),
+            "success": int(survived and values["steps_upright"] >= self.steps_for_success),
+            "pole_angle_rms": math.sqrt(values["angle_squared"] / values["length"]),
+            "cart_displacement_max": values["displacement"],
+            "effort_rms": math.sqrt(values["effort_squared"] / values["length"]),
         }
 
     def clear(self, done: torch.Tensor) -> None:
-        """Reset the sums of the environments whose episode has ended."""
+        """Reset the values of the environments whose episode has ended."""
         for values in self.values.values():
             values[done] = 0.0
 

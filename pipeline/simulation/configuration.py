@@ -63,11 +63,8 @@ def configure(sim: Sim, env: Mapping[str, Any], *, num_envs: int, seed: int) -> 
 
 def check_task(sim: Sim) -> None:
     """Refuse a task, or an agent of it, that Isaac Lab does not register for SB3."""
-    agents = {
-        name: [key for key in spec.kwargs if key.startswith("sb3")]
-        for name, spec in gym.registry.items()
-        if any(key.startswith("sb3") for key in spec.kwargs)
-    }
+    for_sb3 = {name: [key for key in spec.kwargs if key.startswith("sb3")] for name, spec in gym.registry.items()}
+    agents = {name: keys for name, keys in for_sb3.items() if keys}
     if sim.task not in agents:
         # Every tutorial up to Isaac Lab 2.3 says Isaac-Cartpole-v0.
         near = did_you_mean(sim.task.partition("-v")[0], sorted(agents))
