@@ -1,25 +1,51 @@
-"""Refuse params that some stage cannot run with, before DVC deletes the outputs of the stage that it runs next."""
+"""Refuse what some stage cannot run with, before DVC deletes the outputs of the stage that it runs next.
+
+The other stages depend on what this one writes, so that none of them runs without it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
+from pathlib import Path
 
-from pipeline.experiment.errors import UserError
+from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.files import read_text, to_json, write_atomically
+from pipeline.experiment.inputs import Inputs
 from pipeline.experiment.params import Params
 from pipeline.experiment.params_file import load_params
+from pipeline.experiment.paths import ASSETS, CHECKED, CODE, LOCK_FILE, LOCKED_PACKAGES, LOGS, RANDOM_WEIGHTS, STAGES
 from pipeline.experiment.preflight import check_machine
 from pipeline.experiment.stage import prepare_process
 
 
 def main() -> None:
-    """Exit with 1 and a sentence if something is wrong with params.yaml on this machine."""
+    """Exit with 1 and a sentence if something is wrong with the params, the code or the assets, on this machine."""
     try:
-        params = load_params()
+        params, inputs = load_params(), Inputs("check")
         check_machine(params.sim)
+        check_syntax()
         prepare_process(params.sim.threads)
         check_settings(params)
+        started = to_json(what_starts(params, inputs))
+        if hashlib.md5(started).hexdigest() not in read_text(LOCK_FILE):
+            start_simulator(params)
+        inputs.check_unchanged()
+        write_atomically(CHECKED, started)
     except UserError as error:
         sys.exit(f"check: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def check_syntax() -> None:
+    """Refuse code that Python cannot read, in a stage that runs later too."""
+    for path in [*CODE.rglob("*.py"), *STAGES.glob("*.py")]:
+        try:
+            compile(path.read_bytes(), path, "exec")
+        except SyntaxError as error:
+            raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
 
 
 def check_settings(params: Params) -> None:
@@ -30,16 +56,58 @@ def check_settings(params: Params) -> None:
     Raises:
         UserError: The first thing that is wrong.
     """
-    from pipeline.simulation import configuration
+    from pipeline.simulation import configuration, tracked
     from pipeline.training import agent
     from pipeline.video import camera
 
+    tracked.check_assets()
     cfg, registered = configuration.configure(params.sim, params.env, num_envs=params.train.num_envs, seed=params.seed)
     settings = agent.resolve_settings(
         params.ppo, registered, params.train.num_envs, deterministic=params.sim.deterministic
     )
     agent.initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
     camera.check(cfg, params.render)
+    if params.train.video.interval:
+        camera.check_target(params.train.video.camera, "train.video.camera")
+
+
+def what_starts(params: Params, inputs: Inputs) -> dict[str, str | None]:
+    """Compute the digests of all that decides whether the simulator starts.
+
+    They are what the stage writes. If dvc.lock has them already, the simulator has started with the same before.
+    """
+    sections = hashlib.sha256(repr((params.sim, params.env)).encode()).hexdigest()
+    files = (ASSETS, CODE / "simulation", LOCKED_PACKAGES, params.train.init_from)
+    return {"sim, env": sections} | {str(path): inputs.digests[str(path)] for path in files}
+
+
+def start_simulator(params: Params) -> None:
+    """Start the simulator with two environments, and take a step, for what shows only then: a joint that is not there.
+
+    Raises:
+        UserError: If it does not start, the step is not finite, or the policy, new or given, cannot act there.
+    """
+    import torch
+
+    from pipeline.policy.policy import Policy
+    from pipeline.policy.schema import Space
+    from pipeline.simulation import configuration, launch
+
+    log = Path(os.environ.get("DVC_ROOT", ".")) / LOGS / "check.log"
+    log.parent.mkdir(exist_ok=True)
+    cfg, _ = configuration.configure(params.sim, params.env, num_envs=2, seed=params.seed)
+    with launch.running(params.sim, cfg, log) as env:
+        try:
+            observations, actions = map(Space.from_gymnasium, (env.observation_space, env.action_space))
+            env.reset_twice()
+            seen, rewards, *_ = env.step(torch.zeros(2, *actions.shape, device=env.sim_device))
+        except Exception as error:
+            raise UserError(f"{params.sim.task} takes no step with these sim and env: {one_line(error)}") from None
+    if not (seen.isfinite().all() and rewards.isfinite().all()):
+        raise UserError(f"{params.sim.task} gives numbers that are not finite with these sim and env")
+    if params.train.init_from != RANDOM_WEIGHTS:
+        policy = Policy.load(Path(params.train.init_from))
+        policy.check_matches(params.sim.task, observations.to_gymnasium(), actions.to_gymnasium())
 
 
 if __name__ == "__main__":

@@ -102,8 +102,11 @@ RESULTS = ("dvc.lock", "docs/", "metrics/", "models/", "videos/")
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of the project's files, tracked or new, with small params."""
-    return copy_project(tmp_path_factory.mktemp("template") / "clone").folder
+    """A repository of the project's files, tracked or new, with small params, with which the simulator starts."""
+    project = copy_project(tmp_path_factory.mktemp("template") / "clone")
+    project.run("dvc", "repro", "check")  # once for all: a check of other params then takes half of the time
+    project.commit("Checked")
+    return project.folder
 
 
 def copy_project(folder: Path, changes: dict[str, Any] | None = None) -> Project:

@@ -12,7 +12,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pipeline.experiment.errors import UserError
-from pipeline.experiment.params import Camera, TrainVideo
+from pipeline.experiment.params import Camera, Render, TrainVideo
 from pipeline.experiment.params_file import load_params
 from pipeline.training import clips
 from pipeline.video import camera, framing
@@ -86,7 +86,7 @@ def test_the_camera_beside_each_environment_is_as_asked_for():
 
 def test_only_the_projects_cartpole_has_to_be_in_view():
     scene = SimpleNamespace(robot=SimpleNamespace(spawn=SimpleNamespace(usd_path="/ant.usd")), light=None)
-    cfg = SimpleNamespace(scene=scene, sim=SimpleNamespace(dt=1 / 120), decimation=2)
+    cfg = SimpleNamespace(scene=scene, sim=SimpleNamespace(dt=1 / 120), decimation=2, episode_length_s=5)
     away = RENDER.model_copy(update={"camera": RENDER.camera.model_copy(update={"target": (20.0, 0.0, 3.0)})})
     camera.check(cfg, away)
     scene.robot.spawn.usd_path = "assets/cartpole.usda"
@@ -96,6 +96,35 @@ def test_only_the_projects_cartpole_has_to_be_in_view():
     cfg.decimation = 3  # 40 steps a second
     with pytest.raises(UserError, match=r"divide the task's 40 steps a second \(given: 15\)"):
         camera.check(cfg, RENDER)
+
+
+def with_camera(**changes: Any) -> Render:
+    return RENDER.model_copy(update={"camera": RENDER.camera.model_copy(update=changes)})
+
+
+@pytest.mark.parametrize("away", [0.05, 60.1, 1e9])
+def test_a_camera_sees_its_target_neither_too_near_nor_too_far(away: float):
+    with pytest.raises(UserError, match=r"^render\.camera\.target should be 0\.1 to 60\.0 m from render\.camera\.eye"):
+        framing.check_target(with_camera(eye=(away, 0.0, 2.0), target=(0.0, 0.0, 2.0)).camera, "render.camera")
+    framing.check_target(with_camera(eye=(59.9, 0.0, 2.0), target=(0.0, 0.0, 2.0)).camera, "render.camera")
+
+
+def test_a_cartpole_beyond_what_the_camera_sees_is_not_in_view():
+    points = np.array([[0.0, 0.0, 2.0]])
+    seen = [framing.in_view(points, with_camera(eye=(x, 0.0, 2.0), target=(0.0, 0.0, 2.0)))[0] for x in (59.9, 60.1)]
+    assert seen == [True, False]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"height": 2**31}, {"width": 2**31}, {"num_envs": 2**20}, {"episodes": 10**6}, {"length": 10**9}],
+    ids=str,
+)
+def test_a_video_larger_than_can_be_held_or_written_is_refused(changes: dict[str, int]):
+    scene = SimpleNamespace(robot=SimpleNamespace(spawn=SimpleNamespace(usd_path="/ant.usd")))
+    cfg = SimpleNamespace(scene=scene, sim=SimpleNamespace(dt=1 / 120), decimation=2, episode_length_s=5)
+    with pytest.raises(UserError, match=r"^render asks for \d+ frames of \d+ x \d+ pixels, which is more than"):
+        camera.check(cfg, RENDER.model_copy(update=changes))
 
 
 class Studio:

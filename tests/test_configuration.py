@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from isaaclab.sim import GroundPlaneCfg
+from isaaclab.utils.string import ResolvableString
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import load_params
 from pipeline.simulation import configuration
-from pipeline.simulation.overrides import override
+from pipeline.simulation.overrides import override, override_all
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
@@ -31,9 +32,12 @@ class Part:
     on: bool = True
     span: tuple[float, float] = (0.0, 1.0)
     sizes: list[int] = field(default_factory=lambda: [1])
+    nothing: tuple[str, ...] = ()
+    files: list[str] = field(default_factory=lambda: ["assets/cartpole.usda"])
     limit: float | None = None
     asset: str = "assets/cartpole.usda"
     function: Callable[[str], str] = str.upper
+    reference: Any = field(default_factory=lambda: ResolvableString("isaaclab.assets:AssetBase"))
     terms: dict[str, Any] = field(default_factory=lambda: {"a.b": 1, "a": {"c": 2}})
 
 
@@ -55,7 +59,10 @@ class Whole:
         ("limit", 0.5, 0.5),
         ("limit", None, None),
         ("asset", "https://somewhere/robot.usd", "https://somewhere/robot.usd"),
-        ("function", "numpy:mean", "numpy:mean"),
+        ("sizes", [], []),
+        ("nothing", ["x"], ("x",)),
+        ("span", [2, 2], (2, 2)),
+        ("function", "numpy:mean", np.mean),
         ("terms.a.b", 5, {"a.b": 5, "a": {"c": 2}}),
         ("terms.a", {"c": 5}, {"a.b": 1, "a": {"c": 5}}),
     ],
@@ -91,6 +98,13 @@ def test_a_mapping_sets_the_fields_below_one_by_one_and_null_switches_a_section_
         ("on", None),
         ("span", 1.0),
         ("span", [0.0, float("nan")]),
+        ("span", ["a", "a"]),
+        ("span", []),
+        ("span", [0.0, 1.0, 2.0]),
+        ("span", [True, 1.0]),
+        ("sizes", ["a"]),
+        ("sizes", [{"a": 1}]),
+        ("files", [1]),
         ("sizes", "12"),
         ("function", 1),
         ("name.x", 1),
@@ -104,24 +118,56 @@ def test_a_value_of_another_kind_is_refused_and_changes_nothing(path: str, value
     assert cfg == Whole()
 
 
-@pytest.mark.parametrize("path", ["nothing", "part.nam", "part.terms.x", "part.terms.a.x"])
+def test_bounds_begin_with_the_lower():
+    with pytest.raises(UserError, match=r"^env\.part\.span should begin with the lower bound \(given: \[3, -3\]\)"):
+        override(Whole(), "part.span", [3, -3])
+
+
+@pytest.mark.parametrize("path", ["none", "part.nam", "part.terms.x", "part.terms.a.x"])
 def test_a_field_that_is_not_there_is_refused(path: str):
     with pytest.raises(UserError, match=rf"^env\.{path}: the task's configuration has no such field; "):
         override(Whole(), path, 1)
 
 
-def test_a_file_that_dvc_would_not_see_a_change_of_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "assets").mkdir()
-    for name in ("assets/mine.usd", "mine.txt", "mine.usd", "assets_mine.usd"):
-        (tmp_path / name).touch()
+def test_a_file_and_a_function_that_dvc_would_not_see_a_change_of_are_refused():
+    for path, value in (("asset", "README.md"), ("files", ["assets/cartpole.usda", "README.md"])):
+        with pytest.raises(UserError, match=rf"^env\.part\.{path}: DVC would not see a change of README.md"):
+            override(Whole(), f"part.{path}", value)
+    with pytest.raises(UserError, match=r"^env\.part\.function: DVC would not see a change of os:system"):
+        override(Whole(), "part.function", "os:system")
+
+
+def test_a_reference_to_a_class_stays_one():
     cfg = Whole()
-    for name in ("assets/mine.usd", str(tmp_path / "assets/mine.usd"), "mine", "omniverse://mine.usd"):
-        override(cfg, "part.asset", name)
-        assert cfg.part.asset == name
-    for name in ("mine.txt", "mine.usd", "assets/none.usda", "assets/../mine.usd", "assets_mine.usd", "none.usdz"):
-        with pytest.raises(UserError, match=rf"DVC would not see a change of {name}; put the file into assets/"):
-            override(cfg, "part.asset", name)
+    override(cfg, "part.reference", "isaaclab.assets:Articulation")
+    assert (type(cfg.part.reference), str(cfg.part.reference)) == (ResolvableString, "isaaclab.assets:Articulation")
+    assert cfg.part.reference.__name__ == "Articulation"
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"part.length": 2.0, "part": {"length": 3.0}},
+        {"part": {"length": 3.0}, "part.length": 2.0},
+        {"part": None, "part.length": 2.0},
+        {"part.length": 2.0, "part": None},
+        {"part.terms.a": {"c": 1}, "part": {"terms": {"a": {"c": 2}}}},
+    ],
+    ids=str,
+)
+def test_a_field_that_is_set_twice_is_refused_and_changes_nothing(env: dict[str, Any]):
+    cfg = Whole()
+    with pytest.raises(UserError, match=r"^env: part[.a-z]* is set twice, and one would win without a word"):
+        override_all(cfg, env)
+    assert cfg == Whole()
+
+
+def test_fields_with_similar_names_are_not_the_same_field():
+    cfg = Whole()
+    override_all(cfg, {"part.length": 2.0, "part": {"limit": 3.0}, "part.terms": {"a.b": 7}, "other": {"length": 4.0}})
+    assert (cfg.part.length, cfg.part.limit, cfg.part.terms["a.b"]) == (2.0, 3.0, 7)
+    assert cfg.other is not None
+    assert cfg.other.length == 4.0
 
 
 @pytest.mark.parametrize(
@@ -138,6 +184,15 @@ def test_no_step_and_no_episode_lasts_nothing_or_for_ever(changes: dict[str, flo
 def test_what_follows_from_other_params_is_not_for_env_to_say(given: tuple[int, int, str]):
     with pytest.raises(UserError, match=r"env: scene\.num_envs, seed and sim\.device follow from other params"):
         configuration._check_overrides(task(), given)
+
+
+def test_an_event_that_would_never_happen_is_refused():
+    cfg = task()
+    cfg.events = SimpleNamespace(push=SimpleNamespace(mode="interval"), none=None)
+    configuration._check_overrides(cfg, (8, 1, "cpu"))
+    cfg.events.push.mode = "intervall"
+    with pytest.raises(UserError, match=r"^env\.events\.push\.mode should be one of prestartup, startup, "):
+        configuration._check_overrides(cfg, (8, 1, "cpu"))
 
 
 def task(*, dt: float = 0.01, decimation: float = 2, episode_length_s: float = 5) -> Any:

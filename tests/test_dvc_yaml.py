@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.experiment.params import Params
+from pipeline.experiment.paths import CHECKED
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
@@ -68,7 +69,7 @@ def test_a_folder_imports_only_from_those_that_it_may_use(package):
         assert imported <= MAY_IMPORT[package] | {package}, file.name
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ["train", "evaluate", "render"])
 def test_every_folder_that_a_stage_imports_from_is_a_dependency_and_no_other(stage):
     file = ROOT / "stages" / f"{stage}.py"
     folders = {f"pipeline/{folder_of(module)}" for module in imported_files(file) - {file}}
@@ -76,12 +77,21 @@ def test_every_folder_that_a_stage_imports_from_is_a_dependency_and_no_other(sta
     assert named == folders | {f"stages/{stage}.py"}
 
 
+def test_the_check_depends_on_all_code_and_all_that_train_reads_and_everything_on_the_check():
+    deps = set(STAGES["check"]["deps"])
+    assert {f"pipeline/{package}" for package in MAY_IMPORT} | {"stages", "params.yaml"} <= deps
+    assert {dep for dep in STAGES["train"]["deps"] if not dep.startswith(("stages", ".checked"))} <= deps
+    assert STAGES["check"]["outs"] == [str(CHECKED)]
+    assert all(str(CHECKED) in STAGES[stage]["deps"] for stage in ("train", "evaluate", "render"))
+
+
 def test_of_the_code_dvc_counts_python_files_alone():
     """Bytecode and an editor's files are no reason to train again (.dvcignore)."""
-    names = ["pipeline/ppo/ppo.py", "pipeline/ppo/ppo.py~", "pipeline/ppo/__pycache__/ppo.cpython-312.pyc"]
+    ignored_names = ["pipeline/ppo/ppo.py~", "pipeline/ppo/__pycache__/ppo.cpython-312.pyc", "stages/.train.py.swp"]
+    names = ["pipeline/ppo/ppo.py", "stages/train.py", *ignored_names]
     command = ["dvc", "check-ignore", *names]
     ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert ignored == names[1:]
+    assert ignored == ignored_names
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate", "render"])

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import read_sections
-from pipeline.experiment.paths import CODE, PARAMS_FILE, PIPELINE_FILE
+from pipeline.experiment.paths import CODE, PARAMS_FILE, PIPELINE_FILE, STAGES
 
 
 class Inputs:
@@ -74,5 +74,5 @@ def _digest(path: Path) -> str | None:
 
 def _files(folder: Path) -> list[Path]:
     """List the files of ``folder`` that count: of the project's code only Python files, as .dvcignore tells DVC."""
-    pattern = "*.py" if folder.is_relative_to(CODE) else "*"
+    pattern = "*.py" if folder.is_relative_to(CODE) or folder == STAGES else "*"
     return sorted(file for file in folder.rglob(pattern) if file.is_file())

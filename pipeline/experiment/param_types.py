@@ -58,11 +58,12 @@ def _device(value: Any) -> Any:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Positive = Annotated[Number, Field(gt=0)]
+# Numbers that torch holds in float32 with room to compute, and none that it would round to 0.
+Number = Annotated[float, BeforeValidator(_number), Field(ge=-1e15, le=1e15)]
+Positive = Annotated[Number, Field(ge=1e-15)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
 Integer = Annotated[int, BeforeValidator(_number)]
-Count = Annotated[Integer, Field(gt=0)]
+Count = Annotated[Integer, Field(gt=0, lt=2**53)]  # beyond, a number that was a float had lost digits
 Seed = Annotated[int, BeforeValidator(_seed), Field(ge=0, lt=2**32)]
 Device = Annotated[str, BeforeValidator(_device), Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
 Flag = Annotated[bool, Field(strict=True)]

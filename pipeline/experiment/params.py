@@ -20,6 +20,8 @@ from pipeline.experiment.param_types import (
     Seed,
 )
 
+NumEnvs = Annotated[Count, Field(le=2**20)]  # 16 times what fits on a GPU of 80 GB
+
 
 class Sim(Section):
     """The simulation: its task, its engine, its device."""
@@ -30,7 +32,7 @@ class Sim(Section):
     frontend: Literal["torch", "warp"]
     device: Device
     deterministic: Flag
-    threads: Count
+    threads: Annotated[Count, Field(le=1024)]
 
 
 class Ppo(Section):
@@ -77,7 +79,7 @@ class Camera(Section):
 
     eye: Point
     target: Point
-    focal_length: Positive  # mm, on a film of 20.955 mm
+    focal_length: Annotated[Positive, Field(ge=1, le=1000)]  # mm, on a film of 20.955 mm
 
 
 class TrainVideo(Section):
@@ -91,7 +93,7 @@ class TrainVideo(Section):
 class Train(Section):
     """The training run."""
 
-    num_envs: Count
+    num_envs: NumEnvs
     total_timesteps: Count
     max_iterations: Count | None  # rollouts; takes the place of total_timesteps
     init_from: str  # a folder with a trained policy, or RANDOM_WEIGHTS
@@ -106,8 +108,8 @@ class Evaluate(Section):
     """The evaluation on held-out starts."""
 
     seed: Seed
-    episodes: Count
-    num_envs: Count
+    episodes: Annotated[Count, Field(le=10**7)]  # of each of which there is a row
+    num_envs: NumEnvs
 
 
 class Render(Section):
@@ -116,7 +118,7 @@ class Render(Section):
     seed: Seed
     episodes: Count
     length: Count | None  # steps an episode; null for whole episodes
-    num_envs: Count
+    num_envs: NumEnvs
     width: Annotated[Count, Field(multiple_of=2)]
     height: Annotated[Count, Field(multiple_of=2)]
     fps: Count

@@ -7,15 +7,18 @@ from pathlib import Path
 PARAMS_FILE = Path("params.yaml")
 PIPELINE_FILE = Path("dvc.yaml")
 LOCK_FILE = Path("dvc.lock")
+LOCKED_PACKAGES = Path("requirements.txt")
 
 # What the stages read, and DVC watches.
 CODE = Path("pipeline")
+STAGES = Path("stages")
 ASSETS = Path("assets")
 CARTPOLE = ASSETS / "cartpole.usda"
 STUDIO = ASSETS / "studio.usda"  # what the camera sees around the robot
 RANDOM_WEIGHTS = "assets/random_weights.md"  # in place of a policy; a file, since DVC has no optional dependencies
 
 # What the stages write.
+CHECKED = Path(".checked.json")
 MODELS = Path("models")
 CHECKPOINTS = MODELS / "checkpoints"
 METRICS = Path("metrics")

@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.experiment.files import read_text, write_atomically
-from pipeline.experiment.paths import LOGS, PROVENANCE
+from pipeline.experiment.paths import CHECKED, LOGS, PROVENANCE
 
 LOCAL = ("experiment", "host", "inputs", "params", "state")  # names of one machine, and what dvc.lock has anyway
 
@@ -60,6 +60,10 @@ def record_of(records: Iterable[Record], stage: str, outputs: Mapping[str, str])
 
 
 def recorded_outputs(lock: str) -> dict[str, dict[str, str]]:
-    """Read the MD5 of each output of each stage, by its path, from ``lock``, the text of a dvc.lock."""
+    """Read the MD5 of each output of each stage, by its path, from ``lock``, the text of a dvc.lock.
+
+    What the check writes is left out: it is no result.
+    """
     stages = (YAML(typ="safe", pure=True).load(lock) or {}).get("stages", {})
-    return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}
+    outputs = {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}
+    return {name: {path: md5 for path, md5 in made.items() if path != str(CHECKED)} for name, made in outputs.items()}

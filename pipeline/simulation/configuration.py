@@ -21,9 +21,10 @@ from isaaclab_tasks.utils import resolve_task_config
 from pipeline.experiment.errors import UserError, did_you_mean, one_line
 from pipeline.experiment.params import Sim
 from pipeline.experiment.paths import CARTPOLE
-from pipeline.simulation.overrides import override
+from pipeline.simulation.overrides import override, override_all
 
 PLACES = ("log_dir", "cooked_collider_cache_dir")  # fields that name folders of one machine and user
+EVENT_MODES = ("prestartup", "startup", "reset", "interval")  # that Isaac Lab's environments apply; others never happen
 NVIDIA_CARTPOLE = "/Classic/Cartpole/cartpole.usd"
 
 
@@ -53,8 +54,7 @@ def configure(sim: Sim, env: Mapping[str, Any], *, num_envs: int, seed: int) -> 
     validate_launch(cfg)  # settles which engine `physx` means, so that `env` can reach its settings
     if sim.deterministic and not _is_exact_anyway(cfg.sim):
         cfg.sim.physics.deterministic = True
-    for path, value in env.items():
-        override(cfg, path, value)
+    override_all(cfg, env)
     _check_overrides(cfg, (num_envs, seed, device))
     if sim.frontend == "warp":
         _adapt_to_warp(cfg, sim.task)
@@ -100,6 +100,9 @@ def _check_overrides(cfg: Any, of_the_params: tuple[int, int, str]) -> None:
     }.items():
         if not 0 < value < math.inf:
             raise UserError(f"env.{path} should be a number greater than 0 (given: {value})")
+    for name, term in vars(getattr(cfg, "events", None) or object).items():
+        if getattr(term, "mode", "reset") not in EVENT_MODES:
+            raise UserError(f"env.events.{name}.mode should be one of {', '.join(EVENT_MODES)} (given: {term.mode!r})")
 
 
 def _adapt_to_warp(cfg: Any, task: str) -> None:

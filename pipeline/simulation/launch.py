@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from isaaclab.app import launch_simulation
 from isaaclab.envs import DirectMARLEnvCfg
 from isaaclab_rl.entrypoints.common import request_warp_determinism
 
-from pipeline.experiment.errors import UserError
+from pipeline.experiment.errors import UserError, one_line
 from pipeline.experiment.params import Sim
 from pipeline.simulation.tensor_env import TensorEnv
 from pipeline.simulation.workarounds import allow_pinned_arrays_without_cuda, step_physx_on_the_calling_thread
@@ -32,7 +33,7 @@ def running(sim: Sim, cfg: Any, log: Path) -> Iterator[TensorEnv]:
         The environments as SB3 sees them, with tensors. Actions are within [-1, 1].
 
     Raises:
-        UserError: If a file of the task is neither here nor where it would be downloaded from.
+        UserError: If the simulator does not start; the log says where it failed.
     """
     allow_pinned_arrays_without_cuda()
     step_physx_on_the_calling_thread()
@@ -42,13 +43,15 @@ def running(sim: Sim, cfg: Any, log: Path) -> Iterator[TensorEnv]:
     with launch_simulation(cfg), log.open("w") as file:
         try:
             with contextlib.redirect_stdout(file):
-                env = _make(sim, cfg)
-        except FileNotFoundError as error:
-            raise UserError(f"sim.task: {sim.task} needs a file that is not here: {error}") from None
+                env = TensorEnv(_make(sim, cfg))
+        except Exception as error:
+            traceback.print_exc(file=file)
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise UserError(f"{sim.task} does not start with these sim and env: {reason}; {log} says more") from None
         gc.freeze()  # what there is now stays, and is not searched for garbage again
         gc.enable()
         try:
-            yield TensorEnv(env)
+            yield env
         finally:
             env.close()
 

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
-from pathlib import Path
 from typing import Any
 
-from isaaclab.utils.string import string_to_callable
+from isaaclab.utils.string import ResolvableString
 
 from pipeline.experiment.errors import UserError, did_you_mean
-from pipeline.experiment.paths import ASSETS
+from pipeline.simulation.tracked import check_file, find_function
 
-USD = (".usd", ".usda", ".usdc", ".usdz")
+
+def override_all(cfg: Any, env: Mapping[str, Any]) -> None:
+    """Set the fields of a configuration that ``env``, the params' section, names.
+
+    Raises:
+        UserError: If :func:`override` refuses one, or a field is set twice: by its path, and within a section.
+    """
+    seen: set[str] = set()
+    for path in _paths(env):
+        above = {path[:end] for end, letter in enumerate(path) if letter == "."}
+        if twice := seen & {path, *above} or {other for other in seen if other.startswith(f"{path}.")}:
+            raise UserError(f"env: {min(twice)} is set twice, and one would win without a word; leave one of them out")
+        seen.add(path)
+    for path, value in env.items():
+        override(cfg, path, value)
+
+
+def _paths(env: Mapping[str, Any], parent: str = "") -> Iterator[str]:
+    """Name every field that ``env`` sets by its full path."""
+    for name, value in env.items():
+        path = f"{parent}{name}"
+        if isinstance(value, Mapping) and value:
+            yield from _paths(value, f"{path}.")
+        else:
+            yield path
 
 
 def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
@@ -43,11 +64,29 @@ def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
     elif below or not _of_a_kind(_annotation(cfg, name), old, value):
         raise UserError(f"{parent}.{path} is {_describe(old)} in the task's configuration (given: {value!r})")
     else:
-        if isinstance(value, str):
-            check = _check_function if callable(old) else _check_file
-            check(f"{parent}.{path}", value)
-        value = tuple(value) if isinstance(old, tuple) else value  # YAML has lists alone
+        value = _converted(f"{parent}.{path}", old, value)
         cfg.__setitem__(name, value) if isinstance(cfg, dict) else setattr(cfg, name, value)
+
+
+def _converted(path: str, old: Any, value: Any) -> Any:
+    """Convert a value to what Isaac Lab has there: a function for its name, a tuple for YAML's list."""
+    if isinstance(value, str) and callable(old):
+        function = find_function(path, value)
+        return type(old)(value) if isinstance(old, ResolvableString) else function
+    for item in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(item, str):
+            check_file(path, item)
+    if _is_range(old) and _is_number_pair(value) and value[0] > value[1]:
+        raise UserError(f"{path} should begin with the lower bound (given: {value!r})")
+    return tuple(value) if isinstance(old, tuple) else value
+
+
+def _is_range(value: Any) -> bool:
+    return _is_number_pair(value) and value[0] <= value[1]
+
+
+def _is_number_pair(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(item, int | float) for item in value)
 
 
 def _has_fields(value: Any) -> bool:
@@ -70,29 +109,19 @@ def _of_a_kind(annotation: str, old: Any, new: Any) -> bool:
         return True
     if callable(old):
         return isinstance(new, str)
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        return _items_of_a_kind(old, new)
     if isinstance(old, bool) or isinstance(new, bool):
         return isinstance(old, bool) and isinstance(new, bool)
     kinds = (int if annotation == "int" else (int, float), (list, tuple), str)
     return not _has_fields(old) and all(isinstance(new, kind) for kind in kinds if isinstance(old, kind))
 
 
-def _check_function(path: str, value: str) -> None:
-    """Refuse what is no function, and one that is not in an installed package: DVC would not see a change of it."""
-    try:
-        file = str(importlib.import_module(string_to_callable(value).__module__).__file__)
-    except (AttributeError, ImportError, ValueError):
-        raise UserError(f"{path} should be a function, as package.module:function (given: {value!r})") from None
-    if Path(file).is_relative_to(Path.cwd()) and "site-packages" not in file:
-        raise UserError(f"{path}: DVC would not see a change of {value}; take a function of an installed package")
-
-
-def _check_file(path: str, value: str) -> None:
-    """Refuse a file that DVC would not see a change of."""
-    exists = Path(value).is_file()
-    absolute = Path(os.path.abspath(value))  # noqa: PTH100  (`resolve` would follow a link out of assets/)
-    is_asset = exists and absolute.is_relative_to(ASSETS.absolute())
-    if not is_asset and (exists or (Path(value).suffix in USD and "://" not in value)):
-        raise UserError(f"{path}: DVC would not see a change of {value}; put the file into {ASSETS}/")
+def _items_of_a_kind(old: list | tuple, new: list | tuple) -> bool:
+    """Tell whether a tuple has as many items, each of its kind, and whether a list's are of the kind of its first."""
+    if isinstance(old, tuple) and old:
+        return len(new) == len(old) and all(_of_a_kind("item", *pair) for pair in zip(old, new, strict=True))
+    return all(_of_a_kind("item", old[0], item) for item in new) if old else True
 
 
 def _describe(value: Any) -> str:

@@ -16,8 +16,8 @@ from tqdm import trange
 from pipeline.experiment.params import Camera, Render
 from pipeline.experiment.paths import CARTPOLE, STUDIO
 from pipeline.simulation.tensor_env import PolicyFn, TensorEnv
-from pipeline.video.encode import average_down, steps_per_frame, tile
-from pipeline.video.framing import FILM_WIDTH, check_cartpole_in_view, yaw_and_pitch
+from pipeline.video.encode import average_down, check_size, steps_per_frame, tile
+from pipeline.video.framing import FILM_WIDTH, SIGHT, check_cartpole_in_view, check_target, yaw_and_pitch
 
 SKY = (0.93, 0.94, 0.96)
 # Rays along each side of a pixel of the video, since the renderer smooths no edges. They take most of the time.
@@ -28,9 +28,14 @@ def check(cfg: Any, settings: Render) -> None:
     """Refuse a video that could not be made, before anything is simulated.
 
     Raises:
-        UserError: If ``render.fps`` does not divide the steps a second, or the camera misses the cartpole.
+        UserError: If ``render.fps`` does not divide the steps a second, the video is too large, the camera's target is
+            nearer or farther than it sees, or it misses the cartpole.
     """
-    steps_per_frame(settings.fps, cfg.sim.dt * cfg.decimation)
+    step_dt = cfg.sim.dt * cfg.decimation
+    every = steps_per_frame(settings.fps, step_dt)
+    steps = settings.episodes * (settings.length or math.ceil(cfg.episode_length_s / step_dt))
+    check_size(math.ceil(steps / every), settings.num_envs, settings.height, settings.width)
+    check_target(settings.camera, "render.camera")
     if shows_cartpole(cfg.scene):
         check_cartpole_in_view(settings)
 
@@ -54,9 +59,7 @@ def add_camera(cfg: Any, camera: Camera, *, width: int, height: int, samples: in
         data_types=["rgb"],
         width=samples * width,
         height=samples * height,
-        spawn=PinholeCameraCfg(
-            focal_length=camera.focal_length, horizontal_aperture=FILM_WIDTH, clipping_range=(0.1, 60.0)
-        ),
+        spawn=PinholeCameraCfg(focal_length=camera.focal_length, horizontal_aperture=FILM_WIDTH, clipping_range=SIGHT),
         background_color=SKY,
         renderer_cfg=NewtonWarpRendererCfg(enable_shadows=True),
     )

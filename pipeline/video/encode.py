@@ -22,6 +22,8 @@ GIF_FPS = 20
 STRIP_FRAMES = 8
 STRIP_WIDTH = 400
 GAP = 4  # pixels between tiles
+MOST_PIXELS = 16384  # along a side of a frame, for x264
+MOST_BYTES = 8e9  # of all frames, which stay in memory until they are written
 
 
 def steps_per_frame(fps: int, step_dt: float) -> int:
@@ -59,12 +61,32 @@ def tile(images: np.ndarray) -> np.ndarray:
         than high; what is left over stays white.
     """
     count, height, width, _ = images.shape
-    columns = math.ceil(math.sqrt(count * height / width))
-    rows = math.ceil(count / columns)
+    rows, columns = _layout(count, height, width)
     grid = np.full((rows * columns, height + GAP, width + GAP, 3), 255, dtype=np.uint8)
     grid[:count, :height, :width] = images
     grid = grid.reshape(rows, columns, height + GAP, width + GAP, 3).swapaxes(1, 2)
     return grid.reshape(rows * (height + GAP), columns * (width + GAP), 3)[:-GAP, :-GAP]
+
+
+def _layout(count: int, height: int, width: int) -> tuple[int, int]:
+    """Compute the rows and columns of ``count`` tiles."""
+    columns = math.ceil(math.sqrt(count * height / width))
+    return math.ceil(count / columns), columns
+
+
+def check_size(frames: int, tiles: int, height: int, width: int) -> None:
+    """Refuse a video of ``frames`` frames, each of ``tiles`` tiles, that could not be held or written.
+
+    Raises:
+        UserError: If a frame has too long a side, or all together have too many bytes.
+    """
+    rows, columns = _layout(tiles, height, width)
+    sides = rows * (height + GAP), columns * (width + GAP)
+    if max(sides) > MOST_PIXELS or 3 * frames * math.prod(sides) > MOST_BYTES:
+        raise UserError(
+            f"render asks for {frames} frames of {sides[1]} x {sides[0]} pixels, which is more than {MOST_PIXELS} "
+            f"along a side or {MOST_BYTES / 1e9:.0f} GB; lower render.width, height, num_envs, episodes or length"
+        )
 
 
 def check_frames(frames: np.ndarray) -> None:

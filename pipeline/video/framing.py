@@ -11,6 +11,7 @@ from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Camera, Render
 
 FILM_WIDTH = 20.955  # mm
+SIGHT = (0.1, 60.0)  # m before the camera, nearest and farthest
 RAIL_HEIGHT = 2.0  # m above the environment's origin
 CART_REACH = 3.125  # m along y: an episode ends when the cart's centre is at 3 m, and the cart is 0.25 m wide
 POLE_LENGTH = 0.97  # m from its joint to its tip
@@ -34,6 +35,16 @@ def check_cartpole_in_view(settings: Render) -> None:
         )
 
 
+def check_target(camera: Camera, name: str) -> None:
+    """Refuse a camera, that of the param ``name``, with a target that is nearer or farther than what it sees."""
+    nearest, farthest = SIGHT
+    if not nearest <= math.dist(camera.eye, camera.target) <= farthest:
+        raise UserError(
+            f"{name}.target should be {nearest} to {farthest} m from {name}.eye, as far as it sees "
+            f"(given: {camera.target}, from {camera.eye})"
+        )
+
+
 def in_view(points: np.ndarray, settings: Render) -> np.ndarray:
     """Tell whether points [m] in the environment's frame, ``[n, 3]``, lie in the picture: bool ``[n]``."""
     yaw, pitch = yaw_and_pitch(settings.camera)
@@ -43,7 +54,9 @@ def in_view(points: np.ndarray, settings: Render) -> np.ndarray:
     depth, across, above = ((points - settings.camera.eye) @ np.array(axis) for axis in (forward, right, up))
     half_width = FILM_WIDTH / 2 / settings.camera.focal_length * depth
     half_height = half_width * settings.height / settings.width
-    return (depth > 0) & (np.abs(across) <= half_width) & (np.abs(above) <= half_height)
+    distance = np.linalg.norm(points - settings.camera.eye, axis=1)
+    in_sight = (depth > 0) & (distance >= SIGHT[0]) & (distance <= SIGHT[1])
+    return in_sight & (np.abs(across) <= half_width) & (np.abs(above) <= half_height)
 
 
 def yaw_and_pitch(camera: Camera) -> tuple[float, float]:
