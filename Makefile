@@ -10,6 +10,8 @@ export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 # Without bytecode, Python compiles 3,500 modules at every start of a stage: 10 seconds.
 unexport PYTHONDONTWRITEBYTECODE
+# DVC asks for the user's name, and a container may run as an id that has none; `id` then prints the number.
+export LOGNAME := $(or $(LOGNAME),$(shell id -un 2>/dev/null))
 # uv trusts only its own certificates unless told that the machine has some (a company's proxy needs them).
 ifneq ($(wildcard /etc/ssl/certs/*),)
 export UV_SYSTEM_CERTS ?= true
@@ -84,6 +86,10 @@ test-all: setup
 mutants: setup
 	python -m tests.mutants $(ARGS)
 
+## Invent inputs and experiments for an hour, and see each taken, or refused in one sentence
+fuzz: setup
+	FUZZ=60 python -m pytest --numprocesses 2 --timeout 0 tests/test_fuzz.py tests/test_fuzz_pipeline.py $(ARGS)
+
 ## Stop the pipeline 100 times, in any way at any moment, and see that it ends as if nobody had (half an hour)
 crash-test: setup
 	python -m tests.crashes $(ARGS)
@@ -153,4 +159,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments record test test-unit test-all mutants crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean

@@ -102,9 +102,15 @@ RESULTS = ("dvc.lock", "docs/", "metrics/", "models/", "videos/")
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of the project's files, tracked or new, with small params, with which the simulator starts."""
-    project = copy_project(tmp_path_factory.mktemp("template") / "clone")
-    project.run("dvc", "repro", "check")  # once for all: a check of other params then takes half of the time
+    """A repository of the project's files, tracked or new, with small params."""
+    return copy_project(tmp_path_factory.mktemp("template") / "clone").folder
+
+
+@pytest.fixture(scope="session")
+def checked_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
+    """The same after a check: what it has started is not started again, in each of the tests."""
+    project = Project(shutil.copytree(template, tmp_path_factory.mktemp("checked") / "clone"))
+    project.run("dvc", "repro", "check")
     project.commit("Checked")
     return project.folder
 
@@ -151,16 +157,17 @@ def within_larger_repository(project: Project, folder: Path) -> Project:
 
 
 @pytest.fixture
-def fresh_project(tmp_path: Path, template: Path) -> Project:
-    """A project in which nothing has run."""
-    return Project(shutil.copytree(template, tmp_path / "clone"))
+def fresh_project(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
+    """A project in which nothing has run; where the test is of the simulator, nothing but the check."""
+    template = "checked_template" if request.node.get_closest_marker("sim") else "template"
+    return Project(shutil.copytree(request.getfixturevalue(template), tmp_path / "clone"))
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory, checked_template: Path) -> Project:
     """A project with a remote beside it, in which ``dvc repro`` has run once and whose results are committed."""
     folder = tmp_path_factory.mktemp("project")
-    project = Project(shutil.copytree(template, folder / "clone"))
+    project = Project(shutil.copytree(checked_template, folder / "clone"))
     project.run("dvc", "remote", "modify", "storage", "url", str(folder / "storage"))
     project.run("dvc", "repro")
     project.commit("Results")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -28,6 +30,13 @@ BAD_PARAMS = [
     ({"ppo": {"learning_rate": -1.0}}, "ppo.learning_rate: should be a positive number"),
     ({"ppo": {"n_epochs": True}}, "ppo.n_epochs: should be a number (given: True)"),
     ({"train": {"num_envs": 0}}, "train.num_envs: input should be greater than 0 (given: 0)"),
+    ({"train": {"num_envs": 2**31}}, "train.num_envs: input should be less than or equal to 1048576"),
+    ({"train": {"total_timesteps": 1e30}}, "train.total_timesteps: "),
+    ({"sim": {"threads": 1e30}}, "sim.threads: unable"),
+    ({"sim": {"threads": 2000}}, "sim.threads: input should be less than or equal to 1024"),
+    ({"ppo": {"max_grad_norm": 1e-320}}, "ppo.max_grad_norm: input should be greater than or equal to"),
+    ({"normalize": {"clip_observations": 1e300}}, "normalize.clip_observations: input should be less than"),
+    ({"evaluate": {"episodes": 1e12}}, "evaluate.episodes: input should be less than or equal to 10000000"),
     ({"evaluate": {"episodes": -3}}, "evaluate.episodes: input should be greater than 0 (given: -3)"),
     ({"train": {"total_timesteps": 10.5}}, "train.total_timesteps: input should be a valid integer"),
     ({"ppo": {"gamma": 1.5}}, "ppo.gamma: input should be less than or equal to 1 (given: 1.5)"),
@@ -111,6 +120,38 @@ def test_a_broken_params_file_is_one_sentence(fresh_project: Project, content, s
     assert result.returncode == 1
     assert sentence in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def deep(path: Path) -> None:
+    path.write_text("x: " + "{a: " * 500 + "1" + "}" * 500)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (Path.mkdir, "is not a file; move it away, and run `git checkout params.yaml`"),
+        (os.mkfifo, "is not a file; move it away, and run `git checkout params.yaml`"),
+        (lambda path: path.symlink_to("nowhere"), "is missing; run the stage in the project's folder"),
+        (lambda path: path.symlink_to(path), "cannot be read: Too many levels of symbolic links"),
+        (lambda path: path.write_text("x: 1\n" * 20_001), "is larger than 100,000 bytes; run `git checkout"),
+        (deep, "is nested too deeply; run `git checkout params.yaml`"),
+    ],
+    ids=["folder", "FIFO", "dangling", "loop", "huge", "deep"],
+)
+def test_a_params_file_that_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatch, make, sentence: str):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "params.yaml")
+    with pytest.raises(UserError, match=f"^params.yaml {re.escape(sentence)}"):
+        load_params()
+
+
+def test_a_huge_value_is_shown_without_its_middle(template: Path, tmp_path: Path):
+    shutil.copy2(template / "params.yaml", tmp_path)
+    Project(tmp_path).edit_params({"sim": {"device": "x" * 50_000}})
+    with pytest.raises(UserError) as refused:
+        load_params(tmp_path / "params.yaml")
+    assert len(str(refused.value)) < 2100
+    assert re.search(r"sim\.device: .*xxx \[\.\.\.\] xxx.*'\)$", str(refused.value))
 
 
 def test_a_number_that_a_yaml_1_1_writer_left_as_text_is_a_number(fresh_project: Project):

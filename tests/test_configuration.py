@@ -186,6 +186,19 @@ def test_what_follows_from_other_params_is_not_for_env_to_say(given: tuple[int, 
         configuration._check_overrides(task(), given)
 
 
+@pytest.mark.parametrize("section", ["sim", "scene"])
+def test_nothing_runs_without_a_simulation_and_a_scene(section: str):
+    cfg = task()
+    setattr(cfg, section, None)
+    with pytest.raises(UserError, match="env: sim and scene cannot be null"):
+        configuration._check_overrides(cfg, (8, 1, "cpu"))
+
+
+def test_a_field_has_a_name():
+    with pytest.raises(UserError, match=r"env: part\.terms\.0 should be the name of a field, which is text"):
+        override_all(Whole(), {"part": {"terms": {0: 1}}})
+
+
 def test_an_event_that_would_never_happen_is_refused():
     cfg = task()
     cfg.events = SimpleNamespace(push=SimpleNamespace(mode="interval"), none=None)

@@ -23,6 +23,7 @@ def test_doctor_lists_every_check(fresh_project: Project):
         "device",
         "libraries",
         "settings",
+        "folders",
         "disk",
         "Git",
         "DVC remote",

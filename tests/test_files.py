@@ -55,14 +55,21 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_another_error_is_no_full_disk_and_leaves_the_old_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("file", "Input/output error"),
+        ("file/in", "Not a directory|File exists"),
+        ("x" * 300 + "/in", "File name too long"),
+    ],
+)
+def test_any_other_failure_is_one_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, reason: str):
+    (tmp_path / "file").write_bytes(b"old")
     fails(monkeypatch, "fsync", errno.EIO)
-    with pytest.raises(OSError, match="Input/output error"):
-        files.write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(UserError, match=f"cannot be written: ({reason}); mend that, and run the same again"):
+        files.write_atomically(tmp_path / path, b"new")
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:

@@ -20,13 +20,14 @@ pytestmark = pytest.mark.unit
 def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(interruption, "_signals", [])
     monkeypatch.setattr(interruption, "_deferred", False)
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored, in the background
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this one
     interruption.listen()
     yield
     faulthandler.cancel_dump_traceback_later()  # else it would end the tests
-    signal.signal(signal.SIGTERM, before[0])
-    signal.signal(signal.SIGINT, before[1])
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def send(number: int = signal.SIGTERM) -> None:
@@ -46,7 +47,7 @@ def test_a_signal_that_arrives_in_a_finaliser_is_raised_by_the_next_check():
         interruption.check()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_deferred_signal_is_raised_by_the_next_check_and_not_before(number):
     done = []
 
@@ -60,6 +61,14 @@ def test_a_deferred_signal_is_raised_by_the_next_check_and_not_before(number):
     with pytest.raises(KeyboardInterrupt):
         learn()
     assert done == ["what a library was doing"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_a_shell_or_nohup_has_ignored_stays_ignored(number):
+    signal.signal(number, signal.SIG_IGN)
+    interruption.listen()
+    send(number)
+    interruption.check()
 
 
 def test_a_deferred_signal_is_raised_at_the_end_at_the_latest_and_nothing_raises_after_it():

@@ -19,7 +19,7 @@ from dvc.cli import parse_args
 from dvc.utils.hydra import apply_overrides
 
 from benchmarks.processes import parse
-from tests.conftest import ROOT, Project
+from tests.conftest import ENVIRONMENT, ROOT, Project
 
 pytestmark = pytest.mark.unit
 
@@ -213,3 +213,12 @@ def test_the_params_of_repro_gpu_can_be_set_and_are_those_that_are_measured(plac
     assert "settings      ok" in doctor.stdout
     measured = [words[2:] for words in asked(place, "benchmark-gpu") if "benchmarks.phases" in words]
     assert parse(measured[0][1:]) == parse(overrides), shlex.join(measured[0])
+
+
+@pytest.mark.parametrize(("given", "seen"), [("", "12345"), ("me", "me")])
+def test_a_user_without_a_name_goes_by_the_number(place: Project, given: str, seen: str):
+    fake = place.folder / "id"
+    fake.write_text("#!/bin/sh\necho 12345\necho 'cannot find name for user ID 12345' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    place.run("make", "doctor", LOGNAME=given, PATH=f"{place.folder}:{ENVIRONMENT['PATH']}")
+    assert f"LOGNAME={seen}" in (place.folder / "environment").read_text().splitlines()

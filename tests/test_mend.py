@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 
 import pytest
@@ -40,3 +42,27 @@ def test_the_marks_of_an_experiment_that_is_over_are_removed(fresh_project: Proj
     git(fresh_project, "checkout", "--quiet", "--detach")
     assert "go back with `git switch main`" in mend(fresh_project)
     assert not mend(fresh_project)
+
+
+def test_a_detached_head_stays_where_it_is(fresh_project: Project):
+    fresh_project.run("git", "commit", "--quiet", "--allow-empty", "--message", "Two")
+    git(fresh_project, "checkout", "--quiet", "--detach", "HEAD~1")
+    there = git(fresh_project, "rev-parse", "HEAD")
+    assert not mend(fresh_project), "who has detached HEAD by choice wants it so"
+    git(fresh_project, "update-ref", "refs/exps/exec/EXEC_BASELINE", "main")  # as of an experiment on the branch
+    assert "left Git on no branch" in mend(fresh_project)
+    assert git(fresh_project, "rev-parse", "HEAD", "--abbrev-ref", "HEAD").split() == [there, "HEAD"]
+
+
+def test_without_git_there_is_one_sentence_that_says_what_to_do_and_it_helps(fresh_project: Project):
+    shutil.rmtree(fresh_project.folder / ".git")
+    refused = fresh_project.run(sys.executable, "-m", "tools.mend", check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("DVC cannot run here: ")
+    assert refused.stderr.count("\n") == 1
+    (command,) = re.findall("`(dvc [^`]+)`", refused.stderr)
+    fresh_project.run(*command.split())
+    assert not mend(fresh_project)
+    (fresh_project.folder / "dvc.lock").write_text("stages: {")
+    assert "Git has none, and DVC begins another" in mend(fresh_project)
+    assert not fresh_project.run("dvc", "status", "--json", "check").stderr

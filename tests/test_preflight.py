@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -88,3 +92,69 @@ def test_physics_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch):
         preflight.check_physics(sim(physics="isaacsim_physx"))
     monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: object())
     preflight.check_physics(sim(physics="isaacsim_physx"))
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, a Git repository without a commit."""
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    return tmp_path
+
+
+def test_a_repository_of_another_user_is_refused_with_gits_remedy(repository, monkeypatch: pytest.MonkeyPatch):
+    preflight.check_git()
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UserError, match=r"^Git cannot read .*: git config --global --add safe.directory"):
+        preflight.check_git()
+
+
+@pytest.mark.parametrize("lacks", [".git", "git"])
+def test_a_folder_without_git_is_fine(repository: Path, monkeypatch: pytest.MonkeyPatch, lacks: str):
+    if lacks == "git":
+        monkeypatch.setenv("PATH", "/nowhere")
+    else:
+        shutil.rmtree(repository / ".git")
+    preflight.check_git()
+
+
+@pytest.mark.parametrize(
+    "kind", [Path.touch, lambda path: path.symlink_to("nowhere"), None], ids=["file", "link", "rights"]
+)
+@pytest.mark.parametrize("name", ["logs", ".resume", "models", "metrics", "videos"])
+def test_a_folder_of_the_project_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch, name: str, kind):
+    monkeypatch.chdir(tmp_path)
+    preflight.check_folders()
+    assert not list(tmp_path.iterdir())
+    if kind:
+        kind(tmp_path / name)
+    else:
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / name)
+    with pytest.raises(
+        UserError, match=rf"^this user cannot write to {tmp_path}/{name}; see `ls -ld`, or work in a copy"
+    ):
+        preflight.check_folders()
+
+
+@pytest.mark.parametrize("variable", ["WARP_CACHE_PATH", "XDG_CACHE_HOME", "HOME"])
+def test_a_cache_of_kernels_that_cannot_be_written_is_named_with_the_variable(
+    tmp_path: Path, monkeypatch, variable: str
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("WARP_CACHE_PATH", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"^this user cannot write to .*/file.*compiled kernels; set WARP_CACHE_PATH"):
+        preflight.check_folders()
+    monkeypatch.setenv("WARP_CACHE_PATH", str(tmp_path / "kernels"))
+    preflight.check_folders()
+
+
+def test_a_machine_without_room_for_temporary_files_is_told_of_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
+    with pytest.raises(UserError, match="set TMPDIR to one that can be written"):
+        preflight.check_folders()

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -167,10 +168,23 @@ def test_the_log_of_an_experiment_in_a_copy_belongs_to_the_repository(folder: Pa
     assert (folder / PROVENANCE).exists(), "the record belongs to the results, in the copy"
 
 
-def test_outside_of_git_there_is_no_revision_and_no_failure(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert (start().record["revision"], start().record["uncommitted"], start().record["machine"]["gpus"]) == (
-        "",
-        [],
-        [],
-    )
+@pytest.mark.parametrize("name", ["n" * 300, "\U0001f600" * 300, "a/b"])
+def test_an_experiment_of_any_name_has_a_folder_of_its_own(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv("DVC_EXP_NAME", name)
+    with start():
+        pass
+    (log,) = folder.glob("logs/*/run.json")
+    assert json.loads(log.read_text())["experiment"] == name
+
+
+@pytest.mark.parametrize("lacks", ["git", ".git", "commit"])
+def test_outside_of_git_there_is_no_revision_and_no_failure(folder: Path, monkeypatch: pytest.MonkeyPatch, lacks: str):
+    if lacks == "git":
+        monkeypatch.setenv("PATH", "/nowhere")
+    else:
+        shutil.rmtree(folder / ".git")
+    if lacks == "commit":
+        git("init", "--quiet")
+    assert start().record["revision"] is None
+    assert start().record["machine"]["gpus"] == []
+    assert bool(start().record["uncommitted"]) == (lacks == "commit")

@@ -148,6 +148,7 @@ def test_a_path_that_the_task_does_not_have_is_one_sentence(fresh_project: Proje
     assert sentence in result.stderr.splitlines()[-1]
 
 
+FAR_AWAY = {"eye": [68.0, 0.0, 3.3], "target": [0.0, 0.0, 1.95], "focal_length": 24.0}
 REFUSED = [
     ({"env": {"rewards.pole_pos.weight": "abc"}}, "env.rewards.pole_pos.weight is -1.0, of type float in the task's"),
     ({"env": {"scene.robot": "abc"}}, "env.scene.robot is a section"),
@@ -161,13 +162,18 @@ REFUSED = [
     ({"env": {"decimation": 0.5}}, "env.decimation is 2, of type int in the task's configuration (given: 0.5)"),
     ({"env": {"decimation": 300}}, "render.fps should divide the task's 0 steps a second"),
     (
-        {"env": {"rewards.pole_pos.func": "foo:bar"}},
-        "env.rewards.pole_pos.func should be a function, as package.module",
+        {"env": {"rewards.pole_pos.func": "numpy:bar"}},
+        "env.rewards.pole_pos.func: numpy:bar cannot be imported: AttributeError",
     ),
     ({"env": {"rewards.pole_pos.func": 5}}, "(given: 5)"),
     (
         {"env": {"rewards.pole_pos.func": "pipeline.experiment.files:read_json"}},
         "func: DVC would not see a change of pipeline.experiment.files",
+    ),
+    ({"env": {"rewards.pole_pos.func": "lambda: 9**9**9"}}, "func should be a function, as package.module:function"),
+    (
+        {"env": {"rewards.pole_pos.func": "os:system"}},
+        "func: DVC would not see a change of os:system; take a function of a",
     ),
     ({"env": {"commands": {"foo": 1}}}, "(given: {'foo': 1})"),
     ({"env": {"scene.robot.spawn.usd_path": "assets/nowhere.usd"}}, "DVC would not see a change of assets/nowhere.usd"),
@@ -183,6 +189,16 @@ REFUSED = [
     ({"ppo": {"policy_kwargs": {"net_arch": 32}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
     ({"ppo": {"policy_kwargs": {"net_arch": [32, -1]}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
     ({"ppo": {"policy_kwargs": {"net_arch": ["big"]}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
+    ({"env": {"sim.gravity": ["a", "a", "a"]}}, "env.sim.gravity is (0.0, 0.0, -9.81), of type tuple"),
+    ({"env": {"sim.gravity": []}}, "env.sim.gravity is (0.0, 0.0, -9.81), of type tuple"),
+    ({"env": {"terminations.cart_out_of_bounds.params.bounds": [3, -3]}}, "bounds should begin with the lower bound"),
+    ({"env": {"events.reset_pole_position.mode": "resett"}}, "env.events.reset_pole_position.mode should be one of"),
+    (
+        {"env": {"rewards.alive.weight": 2.0, "rewards": {"alive": {"weight": 3.0}}}},
+        "env: rewards.alive.weight is set twice, and one would win",
+    ),
+    ({"render": {"height": 2**31}}, "pixels, which is more than 16384 along a side or 8 GB; lower render.width"),
+    ({"render": {"camera": FAR_AWAY}}, "render.camera.target should be"),
     ({"train": {"init_from": "README.md"}}, "train.init_from: should be assets/random_weights.md or a folder"),
     ({"render": {"fps": 25}}, "render.fps should divide the task's 60 steps a second (given: 25)"),
 ]
@@ -227,6 +243,20 @@ def test_a_reward_that_is_not_finite_ends_the_training_in_one_sentence(fresh_pro
 def test_a_policy_that_only_gsde_allows_is_not_refused(fresh_project: Project):
     fresh_project.edit_params({"ppo": {"use_sde": True, "policy_kwargs": {"squash_output": True}}})
     fresh_project.run("python", "-c", START + "from stages.check import check_settings; check_settings(params)")
+
+
+def test_a_class_and_a_function_can_be_set_to_what_they_are(fresh_project: Project):
+    """Text in place of a class or a function fails only when Isaac Lab uses it."""
+    fresh_project.edit_params(
+        {
+            "env": {
+                "scene.robot.class_type": "isaaclab.assets.articulation.articulation:Articulation",
+                "scene.clone_cfg.clone_strategy": "isaaclab.cloner:sequential",
+                "rewards.alive.func": "isaaclab.envs.mdp:is_alive",
+            }
+        }
+    )
+    fresh_project.run("python", "-m", "stages.check")
 
 
 def test_env_reaches_every_kind_of_field(fresh_project: Project):

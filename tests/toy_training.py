@@ -74,7 +74,7 @@ class Training:
         self.saver = Checkpoints(folder / "models", every, self.policy, self.store, self.state)
 
     def learn(self, timesteps: int) -> Training:
-        self.saver.begin()
+        self.saver.begin(timesteps)
         remaining = timesteps - self.model.num_timesteps
         callbacks: Any = [self.saver, self.logging, self.task]
         self.model.learn(remaining, callbacks, log_interval=None, reset_num_timesteps=False)

@@ -66,6 +66,11 @@ def _libraries(params: Params) -> str:
     return ", ".join(preflight.LIBRARIES)
 
 
+def _folders(_: Params) -> str:
+    preflight.check_folders()
+    return "can be written"
+
+
 def _disk(_: Params) -> str:
     free = shutil.disk_usage(".").free / 1e9
     if free < FREE_GIGABYTES:
@@ -77,6 +82,7 @@ def _disk(_: Params) -> str:
 
 
 def _git(_: Params) -> str:
+    preflight.check_git()
     for key in ("user.name", "user.email"):
         if subprocess.run(["git", "config", key], capture_output=True, check=False).returncode:
             raise UserError(f"DVC commits an experiment under your name; tell Git with `git config --global {key} ...`")
@@ -96,6 +102,7 @@ CHECKS: dict[str, Callable[[Params], str]] = {
     "device": _device,
     "libraries": _libraries,
     "settings": _settings,
+    "folders": _folders,
     "disk": _disk,
     "Git": _git,
     "DVC remote": _remote,

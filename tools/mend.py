@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 from pathlib import Path
 
 from dvc.dvcfile import LOCK_FILE, Lockfile
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.experiments.refs import EXEC_BASELINE, EXEC_MERGE
+from dvc.scm import NoSCM
 
 from pipeline.experiment.errors import one_line
 
@@ -18,7 +20,13 @@ BROKEN = f"{LOCK_FILE}.broken"
 
 def main() -> None:
     """Do nothing unless DVC was killed; what it has finished since the commit is in its run cache."""
-    repo = Repo()
+    try:
+        repo = Repo()
+    except DvcException as error:
+        sys.exit(
+            f"DVC cannot run here: {one_line(error)}; where Git has no part in it, as in a downloaded archive, run "
+            "`dvc config core.no_scm true` (experiments need Git: `git init`)"
+        )
     _leave_experiment(repo)
     _drop_empty_entries(Path(repo.stage_cache.cache_dir))
     _restore_lock(Lockfile(repo, LOCK_FILE))
@@ -26,6 +34,8 @@ def main() -> None:
 
 def _leave_experiment(repo: Repo) -> None:
     """Remove the marks of a killed ``dvc exp run``, and say how to leave the detached HEAD on which it ran."""
+    if isinstance(repo.scm, NoSCM):
+        return
     marks = [mark for mark in (EXEC_BASELINE, EXEC_MERGE) if repo.scm.get_ref(mark)]
     if not marks or repo.experiments.workspace_queue.get_running_exp():
         return

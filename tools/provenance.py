@@ -18,7 +18,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("revision", nargs="?", help="commit, tag, branch or experiment; without, what is here")
     revision = parser.parse_args().revision
-    lock, records = (file_at(revision, str(path)) if revision else read_text(path) for path in (LOCK_FILE, PROVENANCE))
+    lock = file_at(revision, str(LOCK_FILE)) if revision else read_text(LOCK_FILE)
+    records = file_at(revision, str(PROVENANCE), missing="") if revision else ""
     # What DVC takes from its run cache was made by a run of before, whose record may be on this machine alone.
     known = [*read_records(records), *read_records(read_text(PROVENANCE)), *runs_here(Path())]
     for stage, outputs in recorded_outputs(lock).items():

@@ -19,10 +19,12 @@ def commit_of(revision: str) -> str:
         sys.exit(f"{error}; see `git log` and `dvc exp list`")
 
 
-def file_at(revision: str, path: str) -> str:
-    """Read a file of ``revision``; exits with a sentence if it has none."""
+def file_at(revision: str, path: str, missing: str | None = None) -> str:
+    """Read a file of ``revision``; if it has none, returns ``missing``, or without that exits with a sentence."""
     command = ["git", "show", f"{commit_of(revision)}:./{path}"]  # ./: from this folder, and not from Git's topmost
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    if shown.returncode and missing is not None:
+        return missing
     if shown.returncode:
         sys.exit(f"{revision} has no {path}")
     return shown.stdout

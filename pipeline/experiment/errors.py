@@ -5,12 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 2000  # characters of a sentence: it may quote a value that is a whole file
+
 
 class UserError(SystemExit):
-    """One sentence that names what is wrong and what to do.
+    """One sentence that names what is wrong and what to do, without its middle if it is very long.
 
     A SystemExit, because Isaac Lab prints a traceback for any other error that passes through the running simulator.
     """
+
+    def __init__(self, sentence: str) -> None:
+        half = LONGEST // 2
+        super().__init__(sentence if len(sentence) <= LONGEST else f"{sentence[:half]} [...] {sentence[-half:]}")
 
 
 def one_line(message: object) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +17,44 @@ from pipeline.experiment.errors import UserError
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the ways in which writing ``path`` can fail into one sentence.
+
+    Raises:
+        UserError: For an OSError, but for a lock that is held too long.
+    """
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except OSError as error:
+        remedy = "make room" if error.errno in DISK_FULL else "mend that"
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}; {remedy}, and run the same again, which goes on from the "
+            "last checkpoint"
+        ) from None
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that nobody, not even after a crash, sees half of it under its name.
 
     Folders are made as needed. A link, as DVC may leave one into its cache, is replaced and not written through.
 
     Raises:
-        UserError: If the disk is full.
+        UserError: If it cannot be written, because the disk is full for one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}; make room, and run the same again, which goes on from the "
-            "last checkpoint"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which end a stage even where Python swallows the exception, or a library then waits for ever."""
+"""Ctrl-C, SIGTERM and SIGHUP, which end a stage even if Python swallows the exception, or a library waits for ever."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _deferred = False
 
 
 def listen() -> None:
-    """Let SIGTERM raise KeyboardInterrupt as Ctrl-C does, and remember that either came."""
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, and remember that one came."""
     signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell has it ignored, in the background
-        signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell has Ctrl-C in the background, and nohup SIGHUP
+            signal.signal(number, _interrupt)
 
 
 def check() -> None:

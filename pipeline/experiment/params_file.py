@@ -16,6 +16,8 @@ from pipeline.experiment.errors import UserError, did_you_mean, one_line
 from pipeline.experiment.params import Params
 from pipeline.experiment.paths import PARAMS_FILE
 
+LARGEST = 100_000  # bytes of a file that YAML reads in seconds
+
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check the params.
@@ -33,17 +35,30 @@ def read_sections(path: Path) -> dict[str, Any]:
     """Read params.yaml or dvc.yaml as DVC does (YAML 1.2), so that both see the same values.
 
     Raises:
-        UserError: If the file is missing, no YAML, or has no sections.
+        UserError: If the file is missing, cannot be read, is no YAML, or has no sections.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run the stage in the project's folder, through `dvc repro`") from None
+        content = YAML(typ="safe", pure=True).load(_text(path))
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error)}") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply; run `git checkout {path}`") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} has no sections; run `git checkout {path}`")
     return content
+
+
+def _text(path: Path) -> str:
+    try:
+        if not path.is_file() and path.exists():  # reading a FIFO would take for ever
+            raise UserError(f"{path} is not a file; move it away, and run `git checkout {path}`")
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path} is larger than {LARGEST:,} bytes; run `git checkout {path}`")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the stage in the project's folder, through `dvc repro`") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _sentence(error: ValidationError) -> str:

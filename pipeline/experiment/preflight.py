@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
+import subprocess
+import tempfile
 from pathlib import Path
 
-from pipeline.experiment.errors import UserError
+from pipeline.experiment.errors import UserError, one_line
 from pipeline.experiment.params import Sim
+from pipeline.experiment.paths import LOGS, METRICS, MODELS, RESUME, VIDEOS
 
 CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = {"avx2", "fma"}
@@ -24,6 +28,8 @@ def check_machine(sim: Sim) -> None:
     check_physics(sim)
     check_device(sim)
     check_libraries(sim)
+    check_git()
+    check_folders()
 
 
 def check_processor() -> None:
@@ -93,3 +99,41 @@ def _loads(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def check_git() -> None:
+    """Refuse a repository that Git cannot read, as where it belongs to another user; none at all is fine."""
+    command = ("git", "rev-parse", "--git-dir")
+    try:
+        run = subprocess.run(command, env=os.environ | {"LC_ALL": "C"}, capture_output=True, text=True, check=False)
+    except OSError:
+        return
+    if run.returncode and "not a git repository" not in run.stderr:
+        raise UserError(f"Git cannot read this repository: {one_line(run.stderr)}")
+
+
+def check_folders() -> None:
+    """Refuse a machine on which a folder that is written to cannot be: it would be found out when outputs are gone."""
+    root = Path(os.environ.get("DVC_ROOT", "."))
+    for folder in (root / LOGS, root / RESUME, MODELS, METRICS, VIDEOS):
+        if not _writable(folder):
+            raise UserError(
+                f"this user cannot write to {folder.absolute()}; see `ls -ld`, or work in a copy of the project"
+            )
+    caches = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))  # noqa: PTH111  # Path's fails without a home
+    cache = os.environ.get("WARP_CACHE_PATH", caches)
+    if not _writable(Path(cache)):
+        raise UserError(
+            f"this user cannot write to {cache}, where Warp keeps its compiled kernels; set WARP_CACHE_PATH to another "
+            "folder"
+        )
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise UserError("there is no folder for temporary files; set TMPDIR to one that can be written") from None
+
+
+def _writable(path: Path) -> bool:
+    """Tell whether ``path`` is a folder in which this user can write, or can be made."""
+    existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)

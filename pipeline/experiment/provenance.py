@@ -34,13 +34,14 @@ class Run:
         experiment = os.environ.get("DVC_EXP_NAME", "workspace")
         started = datetime.now(UTC)
         self.root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
-        self.folder = self.root / LOGS / f"{started:%Y-%m-%d_%H-%M-%S}_{experiment}_{stage}"
+        name = experiment.replace("/", "_")[:50]  # a name may have 255 bytes in all, and four of them be one character
+        self.folder = self.root / LOGS / f"{started:%Y-%m-%d_%H-%M-%S}_{name}_{stage}"
         self.inputs = inputs
         self._started = self._phase_started = _clocks()
         self.record: dict[str, Any] = {
             "stage": stage,
             "experiment": experiment,
-            "revision": _output_of("git", "rev-parse", "HEAD"),
+            "revision": _output_of("git", "rev-parse", "HEAD") or None,  # without Git, or a commit
             "uncommitted": _uncommitted(inputs.files),
             "command": sys.orig_argv,
             "params": inputs.params,
@@ -134,8 +135,9 @@ def cpu_model() -> str:
 
 def _uncommitted(files: list[str]) -> list[str]:
     """List those of ``files`` that are not as in the revision. Git does not know what DVC keeps."""
-    # --short: relative to this folder, which may lie within a larger repository; --porcelain never is.
-    settings = ("-c", "status.relativePaths=true", "-c", "color.status=false")
+    # --short: relative to this folder, which may lie within a larger repository; --porcelain never is. Without the
+    # optional lock, since a person may be committing right now.
+    settings = ("--no-optional-locks", "-c", "status.relativePaths=true", "-c", "color.status=false")
     status = _output_of("git", *settings, "status", "--short", "--", *files).splitlines()
     return [line.strip().partition(" ")[2].strip() for line in status]
 
@@ -143,6 +145,6 @@ def _uncommitted(files: list[str]) -> list[str]:
 def _output_of(*command: str) -> str:
     """Run ``command`` and return what it prints; nothing if it cannot be run here or fails."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
         return ""

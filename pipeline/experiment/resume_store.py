@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.experiment import interruption
 from pipeline.experiment.errors import UserError
-from pipeline.experiment.files import read_text, write_atomically
+from pipeline.experiment.files import explained, write_atomically
 from pipeline.experiment.paths import LOCK_FILE, RESUME
 
 FINISHED = "finished"  # holds the digest under which DVC will record the policy that the training ended with
@@ -43,10 +45,12 @@ class ResumeStore:
         """Keep other runs of this experiment out.
 
         Raises:
-            UserError: If there is one, and it does not end within half a minute.
+            UserError: If there is one, and it does not end within half a minute, or the folder cannot be written.
         """
         try:
-            self._lock.acquire()
+            with explained(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire()
         except Timeout:
             raise UserError(
                 "this very experiment is running elsewhere on this machine; wait for it, or stop it"
@@ -63,63 +67,57 @@ class ResumeStore:
 
     def save(self, timesteps: int, files: Mapping[str, bytes]) -> None:
         """Write a checkpoint; of those before the one before it, only the policy stays."""
-        target = self._checkpoint(timesteps)
+        target = self.checkpoint(timesteps)
         (target / SUMS).unlink(missing_ok=True)
         for name, content in files.items():
             write_atomically(target / name, content)
         sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
         write_atomically(target / SUMS, sums.encode())
-        for old in self._all()[:-FULL]:
+        before = [number for number in self._all() if number < timesteps]
+        for old in before[: 1 - FULL]:
             for name in files.keys() - set(self.policy):
-                (self._checkpoint(old) / name).unlink(missing_ok=True)
+                (self.checkpoint(old) / name).unlink(missing_ok=True)
         self._forget_abandoned()
 
-    def usable(self) -> list[int]:
-        """List the timesteps of the checkpoints up to the newest that a training can go on from, oldest first.
-
-        Every file is held against its digest. A policy that is damaged makes what came after it useless, since it is
-        itself among the outputs of the training.
-        """
-        usable: list[int] = []
-        intact: list[int] = []
-        for timesteps in self._all():
-            sums = self._sums(timesteps)
-            if not sums.keys() >= set(self.policy) or not self._matches(timesteps, self.policy, sums):
-                break
-            intact.append(timesteps)
-            if self._matches(timesteps, sums, sums):
-                usable = intact.copy()
-        return usable
-
     def read(self, timesteps: int) -> dict[str, bytes]:
-        """Read the files of a checkpoint that :meth:`usable` names."""
-        folder = self._checkpoint(timesteps)
-        return {name: (folder / name).read_bytes() for name in self._sums(timesteps) if (folder / name).exists()}
+        """Read those files of a checkpoint that are whole, by their names: each is held against its digest."""
+        folder = self.checkpoint(timesteps)
+        lines = (_content(folder / SUMS) or b"").decode(errors="replace").splitlines()
+        sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        files = {name: _content(folder / name) for name in sums}
+        return {
+            name: content
+            for name, content in files.items()
+            if content is not None and hashlib.sha256(content).hexdigest() == sums[name]
+        }
 
-    def newest(self) -> int | None:
-        """Return the timesteps of the newest checkpoint, usable or not; None if there is none."""
-        return max(self._all(), default=None)
+    def set_aside(self, used: Iterable[int]) -> list[int]:
+        """Rename the checkpoints that are not ``used``, whatever they are, so that they are in nobody's way.
 
-    def _checkpoint(self, timesteps: int) -> Path:
+        Returns:
+            Their timesteps.
+
+        Raises:
+            UserError: If one cannot be renamed.
+        """
+        unused = sorted(set(self._all()) - set(used))
+        for timesteps in unused:
+            path = self.checkpoint(timesteps)
+            with explained(path):
+                path.rename(path.with_name(f"{timesteps}.damaged.{time.time_ns()}"))
+        return unused
+
+    def checkpoint(self, timesteps: int) -> Path:
+        """Return the folder of a checkpoint."""
         return self.folder / str(timesteps)
 
     def _all(self) -> list[int]:
-        return sorted(int(path.name) for path in self.folder.glob("[0-9]*"))
-
-    def _sums(self, timesteps: int) -> dict[str, str]:
-        lines = read_text(self._checkpoint(timesteps) / SUMS).splitlines()
-        return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-
-    def _matches(self, timesteps: int, names: Iterable[str], sums: Mapping[str, str]) -> bool:
-        paths = {name: self._checkpoint(timesteps) / name for name in names}
-        return all(
-            path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sums[name]
-            for name, path in paths.items()
-        )
+        """List the timesteps of all that has the name of a checkpoint, in order; other files are not ours."""
+        return sorted(int(path.name) for path in _named(self.folder, "0|[1-9][0-9]*"))
 
     def _forget_abandoned(self) -> None:
-        others = [path for path in self.root.iterdir() if path.is_dir() and path != self.folder]
-        for folder in sorted(others, key=lambda path: path.stat().st_mtime)[:-EXPERIMENTS]:
+        others = [folder for folder in _experiments(self.root) if folder != self.folder]
+        for folder in sorted(others, key=_modified)[:-EXPERIMENTS]:
             _delete(folder)
 
 
@@ -130,13 +128,41 @@ def forget_recorded(repository: Path) -> None:
     recorded it. After the start it would be too late: a training that is asked for again (``--force``) would go on from
     the checkpoints of the one before.
     """
-    recorded = read_text(LOCK_FILE)
-    for finished in (repository / RESUME).glob(f"*/{FINISHED}"):
-        if finished.read_text() in recorded:
-            _delete(finished.parent)
+    recorded = _content(LOCK_FILE) or b""
+    for folder in _experiments(repository / RESUME):
+        finished = _content(folder / FINISHED) or b""
+        if re.fullmatch(b"[0-9a-f]{32}", finished) and finished in recorded:
+            _delete(folder)
+
+
+def _experiments(root: Path) -> list[Path]:
+    """List the folders of experiments. What has other names is somebody's own."""
+    return _named(root, "[0-9a-f]{16}")
+
+
+def _named(folder: Path, pattern: str) -> list[Path]:
+    """List what is in ``folder``, of whatever kind, and has such a name."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in paths if re.fullmatch(pattern, path.name)]
+
+
+def _modified(path: Path) -> float:
+    """Read when ``path`` was written, in seconds; 0 if another run has just deleted it."""
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _content(path: Path) -> bytes | None:
+    """Read a file; None if there is none that this user can read."""
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            return path.read_bytes()
+    return None
 
 
 def _delete(folder: Path) -> None:
     """Delete an experiment's checkpoints, unless it is running."""
-    with contextlib.suppress(Timeout), FileLock(folder.with_suffix(".lock"), blocking=False):
+    with contextlib.suppress(OSError), FileLock(folder.with_suffix(".lock"), blocking=False):
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from pipeline.experiment import interruption
+from pipeline.experiment import console, interruption
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.inputs import Inputs
 from pipeline.experiment.numerics import pin_numerics
@@ -24,12 +24,13 @@ Stage = Callable[[Params, Run], None]
 
 
 def run_stage(stage: Stage) -> None:
-    """Run a stage as a process: exits with 1 after a :class:`UserError`, with 130 after Ctrl-C or SIGTERM.
+    """Run a stage as a process: exits with 1 after a :class:`UserError`, with 130 after Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         stage: The function of the stage. It imports torch and the simulator itself, because they read the settings
             that are made here.
     """
+    console.keep_open()
     interruption.listen()
     if "DVC_STAGE" in os.environ:
         _end_with_parent()

@@ -88,6 +88,8 @@ def _is_exact_anyway(sim: Any) -> bool:
 
 
 def _check_overrides(cfg: Any, of_the_params: tuple[int, int, str]) -> None:
+    if None in (cfg.sim, cfg.scene):
+        raise UserError("env: sim and scene cannot be null, since nothing runs without them")
     if (cfg.scene.num_envs, cfg.seed, cfg.sim.device) != of_the_params:
         raise UserError(
             "env: scene.num_envs, seed and sim.device follow from other params; "

@@ -31,6 +31,8 @@ def override_all(cfg: Any, env: Mapping[str, Any]) -> None:
 def _paths(env: Mapping[str, Any], parent: str = "") -> Iterator[str]:
     """Name every field that ``env`` sets by its full path."""
     for name, value in env.items():
+        if not isinstance(name, str):
+            raise UserError(f"env: {parent}{name} should be the name of a field, which is text")
         path = f"{parent}{name}"
         if isinstance(value, Mapping) and value:
             yield from _paths(value, f"{path}.")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from pipeline.experiment import interruption
+from pipeline.experiment.errors import UserError, one_line
 from pipeline.experiment.files import write_atomically
 from pipeline.experiment.resume_store import ResumeStore
-from pipeline.policy.policy import FILES, Policy
-from pipeline.training.training_state import TrainingState, start_afresh
+from pipeline.policy.policy import FILES, Policy, PolicyError
+from pipeline.training.training_state import OPTIMIZER, PROGRESS, TrainingState, start_afresh
 
 
 class Checkpoints(BaseCallback):
@@ -52,19 +54,63 @@ class Checkpoints(BaseCallback):
         interruption.check()
         return True
 
-    def begin(self) -> None:
-        """Start the training at the newest intact checkpoint in the store, or at its beginning."""
-        usable = self.store.usable()
-        if (newest := self.store.newest()) and newest not in usable:
-            print(f"train: the checkpoint at {newest:,} timesteps is damaged, and is not used")
-        files: dict[str, bytes] = {}
-        for timesteps in usable:
-            files = self.store.read(timesteps)
+    def begin(self, end: int) -> None:
+        """Start a training of ``end`` timesteps at its newest checkpoint in the store, or at its beginning.
+
+        Raises:
+            UserError: If the checkpoint is whole, and yet not one of this training.
+        """
+        intact = self._intact(end)
+        if unused := self.store.set_aside(intact):
+            print(f"train: the checkpoint at {unused[-1]:,} timesteps is damaged, and is not used")
+        for timesteps, files in intact.items():
             for name in FILES:
                 write_atomically(self.folder / str(timesteps) / name, files[name])
-        if usable:
-            self.newest = usable[-1]
-            self.state.restore(Policy.load(self.folder / str(self.newest)), files)
+            self.newest = timesteps
+        if intact:
+            self._restore(intact[self.newest])
             print(f"train: goes on from the checkpoint at {self.newest:,} timesteps")
         self.state.model.env.venv.reset()  # Isaac Lab's first, which leaves all joints at rest
         start_afresh(self.state.model)
+
+    def _intact(self, end: int) -> dict[int, dict[str, bytes]]:
+        """Read the checkpoints up to the newest that the training can go on from, by their timesteps, oldest first.
+
+        A policy that is missing or damaged makes what came after it useless, since it is itself among the outputs.
+        """
+        intact: dict[int, dict[str, bytes]] = {}
+        for timesteps in takewhile(self._has_policy, self._schedule(end)):
+            intact[timesteps] = self.store.read(timesteps)
+        while intact and not intact[max(intact)].keys() >= {OPTIMIZER, PROGRESS}:
+            del intact[max(intact)]
+        return intact
+
+    def _schedule(self, end: int) -> Iterator[int]:
+        """List the timesteps of the checkpoints of a training: the first rollouts that start past a multiple."""
+        rollout = self.state.model.n_steps * self.state.model.n_envs
+        timesteps = 0
+        while self.every:
+            due = (timesteps // self.every + 1) * self.every
+            timesteps = -(-due // rollout) * rollout
+            if timesteps >= end:
+                return
+            yield timesteps
+
+    def _has_policy(self, timesteps: int) -> bool:
+        """Tell whether the store has the whole policy of this very moment."""
+        try:
+            return self.store.read(timesteps).keys() >= set(FILES) and (
+                Policy.load(self.store.checkpoint(timesteps)).timesteps == timesteps
+            )
+        except PolicyError:
+            return False
+
+    def _restore(self, files: Mapping[str, bytes]) -> None:
+        folder = self.store.checkpoint(self.newest)
+        try:
+            self.state.restore(Policy.load(folder), files)
+        except Exception as error:  # whatever a file whose digest is right can hold
+            raise UserError(
+                f"{folder} is no checkpoint of this training ({one_line(error)}); delete {folder.parent}, and run the "
+                "same again"
+            ) from None

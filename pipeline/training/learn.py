@@ -57,7 +57,7 @@ def learn(
         callbacks.append(FreezeNormalization(until))
     if train.video.interval:
         callbacks.append(Clips(run.folder / "videos", train.video, env))
-    checkpoints.begin()
+    checkpoints.begin(timesteps)
     run.note(resumed_from=checkpoints.newest)
     remaining = timesteps - model.num_timesteps
     try:
