@@ -25,9 +25,10 @@ from torch.nn import functional  # noqa: E402
 
 from pipeline.evaluation import statistics  # noqa: E402
 from pipeline.experiment import numpy_kernels  # noqa: E402
+from pipeline.experiment.policy_kwargs import OPTIMIZERS  # noqa: E402
 from pipeline.ppo.ppo import TensorPPO  # noqa: E402
 from pipeline.ppo.vec_normalize import TensorNormalize  # noqa: E402
-from pipeline.training.agent import EXACT_ACTIVATIONS, OPTIMIZERS  # noqa: E402
+from pipeline.training.agent import EXACT_ACTIVATIONS  # noqa: E402
 from pipeline.video import encode  # noqa: E402
 from tests.toy_env import TensorToy  # noqa: E402
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import resource
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_the_params_win_and_none_of_what_they_give_is_lost():
 
 @pytest.mark.parametrize(
     ("given", "batch_size"),
-    [({}, 20), ({"n_minibatches": 2}, 40), ({"n_steps": 16}, 40), ({"batch_size": 16}, 16), ({"n_minibatches": 80}, 1)],
+    [({}, 20), ({"n_minibatches": 2}, 40), ({"n_steps": 16}, 40), ({"batch_size": 16}, 16), ({"n_minibatches": 40}, 2)],
 )
 def test_mini_batches_are_counted_in_the_rollout_unless_their_size_is_given(given: dict[str, Any], batch_size: int):
     settings = resolve(params(train={"num_envs": 10}, ppo=given), REGISTERED)
@@ -70,8 +71,21 @@ def test_mini_batches_are_counted_in_the_rollout_unless_their_size_is_given(give
 
 
 def test_more_mini_batches_than_samples_are_one_sample_each():
-    settings = resolve(params(train={"num_envs": 1}, ppo={"n_minibatches": 1000}), REGISTERED)
-    assert settings["batch_size"] == 1
+    asked = {"n_minibatches": 1000, "normalize_advantage": False}
+    assert resolve(params(train={"num_envs": 1}, ppo=asked), REGISTERED)["batch_size"] == 1
+
+
+@pytest.mark.parametrize("given", [{"batch_size": 1}, {"n_minibatches": 80, "normalize_advantage": True}], ids=str)
+def test_one_sample_has_no_advantages_to_normalise(given: dict[str, Any]):
+    """SB3 says so, too, but only once the simulator runs."""
+    with pytest.raises(UserError, match=r"^ppo\.batch_size: 1 sample has no advantages to normalise; set"):
+        resolve(params(train={"num_envs": 10}, ppo=given), REGISTERED)
+    assert resolve(params(train={"num_envs": 10}, ppo=given | {"normalize_advantage": False}), REGISTERED)
+
+
+def test_a_rollout_that_no_machine_holds_is_refused_with_the_registered_steps_too():
+    with pytest.raises(UserError, match=r"train.num_envs 12500001 x ppo.n_steps 8 should be a rollout of at most 1000"):
+        resolve(params(train={"num_envs": 12_500_001}), REGISTERED)
 
 
 def test_mini_batches_that_leave_a_remainder_are_refused_with_the_registered_steps_too():
@@ -89,17 +103,51 @@ def test_an_activation_whose_bits_are_the_machines_is_for_those_who_do_not_ask_f
 
 def test_only_gsde_may_squash_its_actions():
     squashed = {"policy_kwargs": {"squash_output": True}}
-    with pytest.raises(UserError, match=r"ppo\.policy_kwargs: SB3 cannot build a policy from"):
+    with pytest.raises(UserError, match=r"ppo\.policy_kwargs: SB3 cannot build this network \(squash_output"):
         resolve(params(ppo=squashed), REGISTERED)
     assert resolve(params(ppo=squashed | {"use_sde": True}), REGISTERED)["use_sde"] is True
 
 
-@pytest.mark.parametrize("optimizer", ["optim.Adagrad", "torch.optim.RMSprop"])
-def test_an_optimizer_that_the_update_does_not_know_is_refused_with_and_without_determinism(optimizer: str):
-    for deterministic in (True, False):
-        asked = params(ppo={"policy_kwargs": {"optimizer_class": optimizer}}, sim={"deterministic": deterministic})
-        with pytest.raises(UserError, match="optimizer_class: should be one of Adam, AdamW, SGD"):
-            resolve(asked, REGISTERED)
+@pytest.mark.parametrize(
+    "name", ["GLU", "L1Loss", "Dropout", "LazyBatchNorm1d", "Linear", "Elu", "functional", "Module"]
+)
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_what_is_no_activation_is_refused_with_and_without_determinism(name: str, deterministic: bool):
+    asked = params(ppo={"policy_kwargs": {"activation_fn": f"nn.{name}"}}, sim={"deterministic": deterministic})
+    with pytest.raises(UserError, match=rf"^ppo\.policy_kwargs\.activation_fn: .*{name}"):
+        resolve(asked, REGISTERED)
+
+
+def test_more_weights_than_a_machine_holds_are_refused_before_they_are_made():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="net_arch should make at most 100000000 weights, and makes 2000008000002"):
+        resolve(params(ppo={"policy_kwargs": {"net_arch": [10**6, 10**6]}}), REGISTERED)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kB"
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"use_sde": True, "policy_kwargs": {"squash_output": True, "use_expln": True}}]
+)
+@pytest.mark.parametrize("log_std_init", [-20, 20])
+def test_the_widest_and_the_narrowest_noise_have_gradients(changes: dict[str, Any], log_std_init: int):
+    kwargs = changes.get("policy_kwargs", {}) | {"log_std_init": log_std_init}
+    resolve(params(ppo=changes | {"policy_kwargs": kwargs}), REGISTERED)
+
+
+@pytest.mark.parametrize(
+    ("registered", "told"),
+    [
+        ({"policy_kwargs": {"features_extractor_class": "NatureCNN"}}, "policy_kwargs: takes no features extractor"),
+        ({"gamma": 1.5}, "gamma: Input should be less than or equal to 1"),
+        ({"use_warp": True}, "use_warp: Extra inputs are not permitted"),
+    ],
+)
+def test_a_registered_agent_that_is_not_for_this_ppo_is_refused_unless_the_params_mend_it(registered: Any, told: str):
+    with pytest.raises(UserError, match=f"sim.agent: the registered agent's {told}.*; set it under ppo"):
+        resolve(params(), REGISTERED | registered)
+    if "use_warp" not in registered:
+        mended = {"gamma": 0.5, "policy_kwargs": {"net_arch": [3]}}
+        assert resolve(params(ppo=mended), REGISTERED | registered)["gamma"] == 0.5
 
 
 def test_a_training_is_as_long_as_asked_for_and_iterations_come_first():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from pipeline.experiment.errors import UserError
@@ -37,6 +38,13 @@ def trained(folder: Path, task: str = TASK, settings: dict[str, Any] = SETTINGS,
     return policy
 
 
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in the project's folder, as every stage does; the policies of these tests are in folders below it."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+
+
 def initial(folder: str | Path, settings: dict[str, Any] = SETTINGS, *, observations: bool = True) -> Policy | None:
     normalize = load_params(ROOT / "params.yaml").normalize.model_copy(update={"observations": observations})
     return agent.initial_policy(str(folder), TASK, settings, normalize)
@@ -46,9 +54,9 @@ def test_random_weights_are_no_policy():
     assert initial(RANDOM_WEIGHTS) is None
 
 
-def test_a_policy_is_taken_with_its_weights_and_its_normalisation_whatever_the_other_settings(tmp_path: Path):
-    policy = trained(tmp_path)
-    taken = initial(tmp_path, SETTINGS | {"n_steps": 16, "learning_rate": 1.0, "gamma": 0.5})
+def test_a_policy_is_taken_with_its_weights_and_its_normalisation_whatever_the_other_settings():
+    policy = trained(Path("pretrained"))
+    taken = initial("pretrained", SETTINGS | {"n_steps": 16, "learning_rate": 1.0, "gamma": 0.5})
     assert taken is not None
     assert taken.sha256 == policy.sha256
     other = model(2)
@@ -66,9 +74,9 @@ def test_a_policy_is_taken_with_its_weights_and_its_normalisation_whatever_the_o
     assert other.env.ret_rms.count.item() == pytest.approx(64, abs=1e-3)
 
 
-def test_a_policy_without_statistics_of_rewards_leaves_those_of_the_training_at_their_beginning(tmp_path: Path):
-    trained(tmp_path, norm_reward=False)
-    taken = initial(tmp_path)
+def test_a_policy_without_statistics_of_rewards_leaves_those_of_the_training_at_their_beginning():
+    trained(Path("pretrained"), norm_reward=False)
+    taken = initial("pretrained")
     assert taken is not None
     other = model(2)
     load_policy(other, taken)
@@ -76,29 +84,67 @@ def test_a_policy_without_statistics_of_rewards_leaves_those_of_the_training_at_
     assert other.env.ret_rms.count.item() == pytest.approx(1e-4)
 
 
-def test_a_policy_sees_observations_as_it_was_trained(tmp_path: Path):
-    trained(tmp_path / "normalised")
-    trained(tmp_path / "raw", norm_obs=False)
+def test_a_policy_sees_observations_as_it_was_trained():
+    trained(Path("normalised"))
+    trained(Path("raw"), norm_obs=False)
     for folder, observations in (("normalised", True), ("raw", False)):
-        assert initial(tmp_path / folder, observations=observations)
+        assert initial(folder, observations=observations)
         with pytest.raises(UserError, match=f"set normalize.observations to {str(observations).lower()}, as the"):
-            initial(tmp_path / folder, observations=not observations)
+            initial(folder, observations=not observations)
 
 
 @pytest.mark.parametrize("change", [{"policy_kwargs": {"net_arch": [6]}}, {"use_sde": True}], ids=str)
-def test_a_policy_of_other_layers_is_refused(tmp_path: Path, change: dict[str, Any]):
-    trained(tmp_path)
+def test_a_policy_of_other_layers_is_refused(change: dict[str, Any]):
+    trained(Path("pretrained"))
     with pytest.raises(
         UserError, match=r"other layers than ppo asks for; set ppo.policy_kwargs and ppo.use_sde as in "
     ):
-        initial(tmp_path, SETTINGS | change)
+        initial("pretrained", SETTINGS | change)
 
 
-def test_a_policy_of_another_task_and_what_is_no_folder_are_refused(tmp_path: Path):
-    trained(tmp_path, task="Isaac-Ant")
+def test_a_policy_of_another_task_and_what_is_no_folder_are_refused():
+    trained(Path("pretrained"), task="Isaac-Ant")
     with pytest.raises(UserError, match=f"trained for the task Isaac-Ant, not {TASK}"):
-        initial(tmp_path)
+        initial("pretrained")
     with pytest.raises(
-        UserError, match=rf"should be {RANDOM_WEIGHTS} or a folder with a policy \(given: .*policy.json"
+        UserError, match=rf"should be {RANDOM_WEIGHTS} or a folder with a policy, .* \(given: .*policy.json"
     ):
-        initial(tmp_path / "policy.json")
+        initial("pretrained/policy.json")
+
+
+@pytest.mark.parametrize(
+    "init_from",
+    [
+        *("../outside", "link", "/absolute", ".", "..", "nowhere", "loop"),
+        *("x" * 300, "pretrained/" + "x/" * 3000, "pretrained\0", "", "assets/../../outside"),
+    ],
+    ids=lambda name: repr(name[:30]),
+)
+def test_what_a_clone_could_not_find_below_its_own_folder_is_refused(init_from: str):
+    for folder in (Path("../outside"), Path("pretrained")):
+        trained(folder)
+    Path("link").symlink_to(Path("../outside").resolve())
+    Path("loop").symlink_to("loop")
+    given = str(Path("pretrained").resolve()) if init_from == "/absolute" else init_from
+    with pytest.raises(
+        UserError, match=r"^train.init_from: should be .* by its path below the project's folder"
+    ) as error:
+        initial(given)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_a_link_to_a_folder_of_the_project_is_one():
+    trained(Path("pretrained"))
+    Path("link").symlink_to("pretrained")
+    assert initial("link")
+
+
+def test_weights_that_are_not_finite_are_refused():
+    policy = trained(Path("pretrained"))
+    weights = {name: torch.full_like(tensor, torch.inf) for name, tensor in policy.weights.items()}
+    Path("pretrained/policy.safetensors").write_bytes(safetensors.torch.save(weights))
+    with pytest.raises(
+        UserError, match=r"train.init_from: pretrained/policy\.safetensors: has a weight that is not finite"
+    ):
+        initial("pretrained")

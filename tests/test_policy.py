@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
+from pipeline.experiment.files import to_json
 from pipeline.policy.policy import JSON_FILE, WEIGHTS_FILE, Policy, PolicyError
 from pipeline.policy.schema import Space
 from tests.toy_env import HIGH, LOW, Toy, make_env
@@ -164,9 +167,9 @@ def test_missing_folder_is_a_missing_file(tmp_path):
         ('"timesteps": 64', '"timesteps":  64', "was changed"),
         ('"float32"', '"float64"', r"space\.dtype: Input should be 'float32'"),
         ('"count": ', '"count": NaN, "c": ', r"normalization\.observations\.count: Input should be a finite number"),
-        ("nn.ELU", "nn.Elu", r"agent\.policy_kwargs: .*Elu"),
+        ("nn.ELU", "nn.Elu", r"agent\.policy_kwargs\.activation_fn: .*Elu"),
         ("squash_output", "squash", r"agent\.policy_kwargs: .*squash"),
-        ("MlpPolicy", "CnnPolicy", r"agent\.policy should be MlpPolicy"),
+        ("MlpPolicy", "CnnPolicy", r"agent\.policy: Input should be 'MlpPolicy'"),
         ('"mean": [', '"mean": [0.5,', "one mean and one variance for each observation"),
         ("{", "{{", "Expecting property name"),
     ],
@@ -250,7 +253,101 @@ def test_settings_must_be_plain_and_finite(model, env, value):
 
 def test_settings_must_be_the_models(model, env):
     with pytest.raises(PolicyError, match=r"does not fit policy\.json: mlp_extractor"):
+        Policy.from_sb3(model, env, TASK, AGENT | {"policy_kwargs": {"net_arch": [8, 5]}})
+    with pytest.raises(PolicyError, match=r"does not fit policy\.json: has 195 weights, and not 214"):
         Policy.from_sb3(model, env, TASK, AGENT | {"policy_kwargs": {"net_arch": [8, 7]}})
+
+
+def edited(folder: Path, path: str, value: Any) -> None:
+    """Write another value at ``path`` of policy.json, as :meth:`Policy.save` would have written it."""
+    content = json.loads((folder / JSON_FILE).read_text())
+    *parents, leaf = path.split(".")
+    holder = content
+    for name in parents:
+        holder = holder[name]
+    holder[leaf] = value
+    (folder / JSON_FILE).write_bytes(to_json(content))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("normalization.observations.var", [1.0, -1e-9, 1.0], "var: a variance should not be negative"),
+        ("normalization.rewards.var", -1.0, "var: a variance should not be negative"),
+        ("normalization.observations.count", -1.0, "count: Input should be greater than or equal to 0"),
+        ("normalization.epsilon", 0.0, "epsilon: Input should be greater than 0"),
+        ("normalization.clip_observations", 0.0, "clip_observations: Input should be greater than 0"),
+        ("normalization.clip_rewards", -1.0, "clip_rewards: Input should be greater than 0"),
+        ("normalization.gamma", 1.1, "gamma: Input should be less than or equal to 1"),
+        ("normalization.gamma", 10**400, "gamma: Input should be"),
+        ("action_space.low", [2.0, -0.1], "action_space: Box all low values must be less than"),
+        ("action_space.low", [-1.0] * 3, "action_space: low and high should be one bound, or one for each entry"),
+        ("action_space.high", 1e39, r"action_space\.high\.\S+: Input should be less than or equal to 3402823"),
+        ("observation_space.shape", [10**8], "Input should be less than or equal to 1000000"),
+        ("observation_space.shape", [10**6], "one mean and one variance for each observation"),
+        ("agent.policy_kwargs.net_arch", [10**6, 10**6], "at most 100000000 weights, and makes 2000008000002"),
+        (
+            "agent.policy_kwargs.net_arch",
+            [4000, 4000],
+            r"does not fit policy\.json: has 195 weights, and not 320",
+        ),
+        (
+            "agent.policy_kwargs.net_arch",
+            {"policy": [8]},
+            r"agent\.policy_kwargs\.net_arch: should be the units of each",
+        ),
+        ("agent.policy_kwargs.activation_fn", "nn.GLU", "it changes the width of a layer"),
+        ("agent.policy_kwargs.activation_fn", "nn.RReLU", "it draws random numbers"),
+        ("agent.policy_kwargs.activation_fn", "nn.LazyBatchNorm1d", "it takes its shape from its first input"),
+        ("agent.policy_kwargs.squash_output", True, "only available when using gSDE"),
+        ("agent.policy_kwargs.features_extractor_class", "X", "takes no features extractor"),
+        ("agent.gamma", 2.0, r"agent\.gamma: Input should be less than or equal to 1"),
+    ],
+    ids=str,
+)
+def test_refuses_a_policy_that_cannot_act_or_goes_on_training_to_nothing(policy, tmp_path, path, value, message):
+    policy.save(tmp_path)
+    edited(tmp_path, path, value)
+    with pytest.raises(PolicyError, match=rf"policy\.(json|safetensors): .*{message}.*; run `dvc pull") as error:
+        Policy.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_refuses_weights_that_are_finite_but_make_no_finite_action(policy, tmp_path):
+    weights = dict(policy.weights)
+    weights["mlp_extractor.policy_net.2.bias"] = torch.full((6,), 3e38)
+    weights["action_net.weight"] = 3e38 * torch.tensor([[1.0, -1.0] * 3] * 2)
+    policy.save(tmp_path)
+    (tmp_path / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights))
+    with pytest.raises(PolicyError, match=r"policy\.safetensors: has weights so large that its actions are not finite"):
+        Policy.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", [JSON_FILE, WEIGHTS_FILE])
+def test_a_folder_or_a_pipe_in_place_of_a_file_is_refused(policy, tmp_path, name):
+    for make in (Path.mkdir, os.mkfifo):
+        policy.save(tmp_path)
+        (tmp_path / name).unlink()
+        make(tmp_path / name)
+        with pytest.raises(PolicyError, match=f"{name}: should be a file; run `dvc pull"):
+            Policy.load(tmp_path)
+        shutil.rmtree(tmp_path)
+        tmp_path.mkdir()
+
+
+@pytest.mark.parametrize("nested", ["[" * 1500 + "]" * 1500, '{"a":' * 100_000])
+def test_refuses_a_description_that_is_nested_without_end(policy, tmp_path, nested):
+    policy.save(tmp_path)
+    file = tmp_path / JSON_FILE
+    for content in (nested, file.read_text().replace('"n_steps": 8', f'"n_steps": {nested}')):
+        file.write_text(content)
+        with pytest.raises(PolicyError, match=r"policy\.json: .*; run `dvc pull"):
+            Policy.load(tmp_path)
+
+
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path):
+    with pytest.raises(PolicyError, match=r"cannot be read: File name too long; run `dvc pull"):
+        Policy.load(tmp_path / ("x" * 300))
 
 
 BOX = gym.spaces.Box(-1.0, 1.0, (3,), np.float32)

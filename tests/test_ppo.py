@@ -11,6 +11,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -69,6 +70,21 @@ def _same_order(monkeypatch, device):
 LIMIT = 0.01  # of the divergence: updates end early at other steps than with two thirds of it
 CLIPPED = {"clip_obs": 2.0, "clip_reward": 2.0}
 
+# What the optimizers and the policy take, at other values than torch's and SB3's own.
+ADAM = {"betas": [0.8, 0.99], "eps": 1e-3, "weight_decay": 0.1, "amsgrad": True}
+SGD = {"momentum": 0.7, "dampening": 0.3, "weight_decay": 0.1}
+NESTEROV = {"momentum": 0.7, "nesterov": True, "maximize": True}
+POLICY = {"ortho_init": False, "log_std_init": -1.0, "share_features_extractor": False, "normalize_images": False}
+POLICY |= {"net_arch": {"pi": [6], "vf": []}, "activation_fn": torch.nn.PReLU}
+GSDE = {"full_std": False, "use_expln": True}
+
+
+class Scaled(FlattenExtractor):
+    """Features that are not the observations."""
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return 0.5 * super().forward(observations)
+
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize(
@@ -97,10 +113,17 @@ CLIPPED = {"clip_obs": 2.0, "clip_reward": 2.0}
         ),
         ({"policy_kwargs": {"optimizer_class": torch.optim.SGD}, "learning_rate": 0.1}, CLIPPED),
         ({"policy_kwargs": {"optimizer_class": torch.optim.AdamW}, "learning_rate": 3e-4}, CLIPPED),
+        ({"policy_kwargs": {"optimizer_kwargs": ADAM | {"decoupled_weight_decay": True}}}, CLIPPED),
+        ({"policy_kwargs": POLICY | {"optimizer_class": torch.optim.AdamW, "optimizer_kwargs": ADAM}}, CLIPPED),
+        ({"policy_kwargs": {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": SGD}}, CLIPPED),
+        ({"policy_kwargs": {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": NESTEROV}}, CLIPPED),
+        ({"policy_kwargs": GSDE, "use_sde": True, "sde_sample_freq": 4}, CLIPPED),
+        ({"policy_kwargs": {"features_extractor_class": Scaled}}, CLIPPED),
     ],
     ids=[
         *("defaults", "observations as they are", "rewards as they are", "other weights of the loss", "decays"),
         *("early stop", "short gradients", "gSDE", "squashed", "SGD", "AdamW"),
+        *("Adam, decoupled", "policy and AdamW", "SGD, damped", "SGD, Nesterov", "gSDE, all", "features"),
     ],
 )
 @pytest.mark.usefixtures("_same_order")
@@ -143,6 +166,19 @@ def test_the_fast_update_learns_what_the_plain_one_learns(settings: dict[str, An
         torch.testing.assert_close(fast.policy.state_dict()[name], weights, rtol=1e-4, atol=1e-5)
     for row, plain_row in zip(rows, plain_rows, strict=True):
         assert row == pytest.approx(plain_row, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("policy_kwargs", "name"),
+    [
+        ({"optimizer_class": torch.optim.RMSprop}, "RMSprop"),
+        ({"optimizer_class": torch.optim.Adamax}, "Adamax"),
+        ({"optimizer_kwargs": {"differentiable": True}}, "Adam with differentiable=True"),
+    ],
+)
+def test_an_optimizer_that_would_not_clip_the_gradients_is_refused(policy_kwargs: dict[str, Any], name: str):
+    with pytest.raises(ValueError, match=f"should be one of Adam, AdamW, SGD, with a fused step, and not {name}"):
+        TensorPPO("MlpPolicy", TensorNormalize(TensorToy()), **SETTINGS, policy_kwargs=policy_kwargs)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
@@ -281,6 +317,16 @@ def test_a_number_that_is_not_finite_ends_the_training_at_that_update(what):
         learn(TensorPPO, env)
 
 
-def test_weights_that_are_not_finite_end_the_training():
-    with pytest.raises(UserError, match="a weight was not finite after 64 timesteps"):
-        learn(TensorPPO, TensorNormalize(TensorToy()), learning_rate=1e38)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("learning_rate", "what"), [(1e38, "a weight"), (10.0, "a loss")])
+def test_weights_and_losses_that_are_not_finite_end_the_training(learning_rate: float, what: str):
+    with pytest.raises(UserError, match=rf"{what} was not finite after \d+ timesteps"):
+        learn(TensorPPO, TensorNormalize(TensorToy()), learning_rate=learning_rate)  # type: ignore[arg-type]
+
+
+def test_returns_that_are_all_equal_have_no_variance_to_explain_and_training_goes_on():
+    """SB3 logs NaN, which no metrics file here may have: the training would be lost at its end."""
+    settings: dict[str, Any] = {"n_steps": 1, "n_epochs": 1, "batch_size": 1, "normalize_advantage": False}
+    _, rows = learn(TensorPPO, TensorNormalize(TensorToy(num_envs=1)), **settings)  # type: ignore[arg-type]
+    assert "train/value_loss" in rows[-1]
+    assert "train/explained_variance" not in rows[-1]
+    assert all(np.isfinite(list(row.values())).all() for row in rows)

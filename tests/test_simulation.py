@@ -185,10 +185,6 @@ REFUSED = [
         "usd_path: DVC would not see a change of README.md; put the",
     ),
     ({"env": {"scene": {"num_envs": 8}}}, "env: scene.num_envs, seed and sim.device follow from other params"),
-    ({"ppo": {"policy_kwargs": {"activation_fn": "nn.Elu"}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
-    ({"ppo": {"policy_kwargs": {"net_arch": 32}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
-    ({"ppo": {"policy_kwargs": {"net_arch": [32, -1]}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
-    ({"ppo": {"policy_kwargs": {"net_arch": ["big"]}}}, "ppo.policy_kwargs: SB3 cannot build a policy from"),
     ({"env": {"sim.gravity": ["a", "a", "a"]}}, "env.sim.gravity is (0.0, 0.0, -9.81), of type tuple"),
     ({"env": {"sim.gravity": []}}, "env.sim.gravity is (0.0, 0.0, -9.81), of type tuple"),
     ({"env": {"terminations.cart_out_of_bounds.params.bounds": [3, -3]}}, "bounds should begin with the lower bound"),
@@ -199,6 +195,7 @@ REFUSED = [
     ),
     ({"render": {"height": 2**31}}, "pixels, which is more than 16384 along a side or 8 GB; lower render.width"),
     ({"render": {"camera": FAR_AWAY}}, "render.camera.target should be"),
+    ({"ppo": {"policy_kwargs": {"activation_fn": "nn.GLU"}}}, "ppo.policy_kwargs.activation_fn: nn.GLU cannot stand"),
     ({"train": {"init_from": "README.md"}}, "train.init_from: should be assets/random_weights.md or a folder"),
     ({"render": {"fps": 25}}, "render.fps should divide the task's 60 steps a second (given: 25)"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 LINEAR = "lin_"  # Isaac Lab's mark of a linear decay
 
@@ -23,13 +23,19 @@ def schedule_start(value: Any) -> tuple[float, bool]:
     return float(_number(value.removeprefix(LINEAR) if decays else value)), decays
 
 
-def _schedule(value: Any) -> Any:
-    """Check a schedule, and write its number in one way."""
-    with contextlib.suppress(ValueError, TypeError):
-        start, decays = schedule_start(value)
-        if 0 < start < float("inf"):
-            return f"{LINEAR}{start!r}" if decays else start
-    raise ValueError("should be a positive number, or lin_ and a positive number for a linear decay to 0")
+def _schedule(least: float, most: float) -> BeforeValidator:
+    """Check a schedule that starts within these bounds, and write its number in one way."""
+
+    def check(value: Any) -> Any:
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            start, decays = schedule_start(value)
+            if least <= start <= most:
+                return f"{LINEAR}{start!r}" if decays else start
+        raise ValueError(
+            f"should be a number from {least:.9g} to {most:.9g}, or lin_ and such a number for a linear decay to 0"
+        )
+
+    return BeforeValidator(check)
 
 
 def _number(value: Any) -> Any:
@@ -42,6 +48,12 @@ def _number(value: Any) -> Any:
         except ValueError:
             raise ValueError("should be a number") from None
     return value
+
+
+def _integer(value: Any) -> Any:
+    """Accept a whole number, however it is written, and however large, for its bound to be what refuses it."""
+    value = _number(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _seed(value: Any) -> Any:
@@ -62,13 +74,35 @@ def _device(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(_number), Field(ge=-1e15, le=1e15)]
 Positive = Annotated[Number, Field(ge=1e-15)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
-Integer = Annotated[int, BeforeValidator(_number)]
+Integer = Annotated[int, BeforeValidator(_integer)]
 Count = Annotated[Integer, Field(gt=0, lt=2**53)]  # beyond, a number that was a float had lost digits
 Seed = Annotated[int, BeforeValidator(_seed), Field(ge=0, lt=2**32)]
 Device = Annotated[str, BeforeValidator(_device), Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
 Flag = Annotated[bool, Field(strict=True)]
-Schedule = Annotated[float | str, BeforeValidator(_schedule)]
+LearningRate = Annotated[float | str, _schedule(1e-12, 10)]
+ClipRange = Annotated[float | str, _schedule(1e-12, 1e6)]
+Limit = Annotated[Number, Field(ge=1e-12, le=1e12)]  # of a norm, of a divergence
+Weight = Annotated[Number, Field(ge=-1e6, le=1e6)]  # of a term of the loss, whose gradients are squared in float32
 Point = tuple[Number, Number, Number]
+
+
+Layers = Annotated[list[Annotated[Count, Field(le=10**6)]], Field(max_length=100)]
+_LAYERS = TypeAdapter(Layers)
+
+
+def _net_arch(value: Any) -> Any:
+    with contextlib.suppress(ValueError):
+        if not isinstance(value, dict):
+            return _LAYERS.validate_python(value)
+        if value.keys() == {"pi", "vf"}:
+            return {network: _LAYERS.validate_python(layers) for network, layers in value.items()}
+    raise ValueError(
+        "should be the units of each hidden layer, as [32, 32], or of each network, as {pi: [32, 32], vf: [64]}: "
+        "at most 100 layers of 1 to 1000000 units"
+    )
+
+
+NetArch = Annotated[list[int] | dict[str, list[int]], BeforeValidator(_net_arch)]
 
 
 class Section(BaseModel):

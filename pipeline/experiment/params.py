@@ -7,19 +7,23 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.experiment.param_types import (
+    ClipRange,
     Count,
     Device,
     Flag,
     Fraction,
     Integer,
-    Number,
+    LearningRate,
+    Limit,
     Point,
     Positive,
-    Schedule,
     Section,
     Seed,
+    Weight,
 )
+from pipeline.experiment.policy_kwargs import PolicyKwargs
 
+MOST_SAMPLES = 10**8  # of a rollout: more than 10 GB
 NumEnvs = Annotated[Count, Field(le=2**20)]  # 16 times what fits on a GPU of 80 GB
 
 
@@ -39,24 +43,24 @@ class Ppo(Section):
     """Arguments of SB3's PPO under SB3's names. Those that are null come from the registered agent (``sim.agent``)."""
 
     policy: Literal["MlpPolicy"] | None = None
-    learning_rate: Schedule | None = None
-    n_steps: Count | None = None
-    batch_size: Count | None = None
-    n_minibatches: Count | None = None  # Isaac Lab's alternative to batch_size: mini-batches a rollout is cut into
-    n_epochs: Count | None = None
+    learning_rate: LearningRate | None = None
+    n_steps: Annotated[Count, Field(le=10**6)] | None = None
+    batch_size: Annotated[Count, Field(le=MOST_SAMPLES)] | None = None
+    n_minibatches: Annotated[Count, Field(le=MOST_SAMPLES)] | None = None  # Isaac Lab's alternative to batch_size
+    n_epochs: Annotated[Count, Field(le=10**4)] | None = None
     gamma: Fraction | None = None
     gae_lambda: Fraction | None = None
-    clip_range: Schedule | None = None
-    clip_range_vf: Schedule | None = None
+    clip_range: ClipRange | None = None
+    clip_range_vf: ClipRange | None = None
     normalize_advantage: Flag | None = None
-    ent_coef: Number | None = None
-    vf_coef: Number | None = None
-    max_grad_norm: Positive | None = None
+    ent_coef: Weight | None = None
+    vf_coef: Annotated[Weight, Field(ge=0)] | None = None
+    max_grad_norm: Limit | None = None
     use_sde: Flag | None = None
-    sde_sample_freq: Integer | None = None
-    target_kl: Positive | None = None
-    stats_window_size: Count | None = None
-    policy_kwargs: dict[str, Any] | None = None
+    sde_sample_freq: Annotated[Integer, Field(ge=-1, le=10**6)] | None = None  # steps; -1 for whole rollouts
+    target_kl: Limit | None = None
+    stats_window_size: Annotated[Count, Field(le=10**6)] | None = None  # episodes
+    policy_kwargs: PolicyKwargs | None = None
 
     @model_validator(mode="after")
     def _one_batch_size(self) -> Ppo:
@@ -150,9 +154,15 @@ def check_batch_size(batch_size: int, n_steps: int, num_envs: int) -> None:
     """Refuse mini-batches that leave a remainder, which SB3 would train on as a smaller, noisier batch.
 
     Raises:
-        ValueError: If ``batch_size`` does not divide the rollout of ``num_envs`` x ``n_steps``.
+        ValueError: If ``batch_size`` does not divide the rollout of ``num_envs`` x ``n_steps``, or that is too large
+            for a machine's memory.
     """
     rollout = num_envs * n_steps
+    if rollout > MOST_SAMPLES:
+        raise ValueError(
+            f"train.num_envs {num_envs} x ppo.n_steps {n_steps} should be a rollout of at most {MOST_SAMPLES} samples, "
+            f"and is one of {rollout}"
+        )
     if rollout % batch_size:
         raise ValueError(
             f"ppo.batch_size should divide the rollout of {rollout} "

@@ -107,12 +107,18 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
     return file.getvalue()
 
 
+def stock_normalize(observation_space: gym.Space, action_space: gym.Space, **settings: Any) -> VecNormalize:
+    """Build SB3's VecNormalize, with its arguments as ``settings``, for environments that it has not seen."""
+    return VecNormalize(DummyVecEnv([lambda: _Spaces(observation_space, action_space)]), **settings)  # type: ignore[list-item]
+
+
 def _vec_normalize(policy: Policy) -> VecNormalize:
-    """Build a VecNormalize that has seen no environment, with the policy's statistics."""
+    """Build a VecNormalize with the policy's statistics."""
     normalization = policy.normalization
     assert normalization
-    normalize = VecNormalize(
-        DummyVecEnv([lambda: _Spaces(policy)]),  # type: ignore[list-item]
+    normalize = stock_normalize(
+        policy.observation_space.to_gymnasium(),
+        policy.action_space.to_gymnasium(),
         norm_obs=normalization.observations is not None,
         norm_reward=normalization.rewards is not None,
         clip_obs=_clip(normalization.clip_observations),
@@ -141,6 +147,5 @@ def _fill(statistics: Any, moments: Moments[Any]) -> None:
 class _Spaces(gym.Env):
     """An environment that has spaces, which is all that VecNormalize asks of it here."""
 
-    def __init__(self, policy: Policy) -> None:
-        self.observation_space = policy.observation_space.to_gymnasium()
-        self.action_space = policy.action_space.to_gymnasium()
+    def __init__(self, observation_space: gym.Space, action_space: gym.Space) -> None:
+        self.observation_space, self.action_space = observation_space, action_space

@@ -25,9 +25,10 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from pipeline.experiment.errors import UserError, one_line
 from pipeline.experiment.files import to_json, write_atomically
+from pipeline.experiment.params import Ppo
 from pipeline.policy.inference import InferencePolicy
-from pipeline.policy.sb3_arguments import policy_arguments
-from pipeline.policy.schema import Normalization, Space, StrictModel, describe_normalization
+from pipeline.policy.network import build_network, check_network, count_weights
+from pipeline.policy.schema import Normalization, Space, StrictModel, describe_normalization, first_finding
 
 JSON_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
@@ -91,12 +92,12 @@ class Policy(StrictModel):
         """
         json_file, weights_file = folder / JSON_FILE, folder / WEIGHTS_FILE
         with _explained(json_file):
-            content = json_file.read_bytes()
+            content = _read(json_file)
             policy = cls.model_validate({**json.loads(content), "weights": {}})
             if to_json(policy.model_dump()) != content:
                 raise ValueError("was changed since it was written")
         with _explained(weights_file):
-            content = weights_file.read_bytes()
+            content = _read(weights_file)
             policy = policy.model_copy(update={"weights": safetensors.torch.load(content)})
             policy._check_weights()
             if safetensors.torch.save(policy.weights) != content:
@@ -134,19 +135,10 @@ class Policy(StrictModel):
         Raises:
             ValueError: If ``agent`` describes no network that SB3 can build.
         """
-        if self.agent.get("policy") != "MlpPolicy":
-            raise ValueError("agent.policy should be MlpPolicy, the only one supported here")
-        spaces = self.observation_space.to_gymnasium(), self.action_space.to_gymnasium()
         try:
-            arguments = policy_arguments(self.agent) | {
-                "use_sde": self.agent.get("use_sde", False),
-                "ortho_init": False,
-                "optimizer_class": lambda parameters, lr, **settings: None,  # nothing is trained
-            }
-            with torch.random.fork_rng(devices=[]):
-                return ActorCriticPolicy(*spaces, lr_schedule=lambda _: 0.0, **arguments)
-        except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"agent.policy_kwargs: SB3 cannot build this network ({error})") from None
+            return build_network(self.agent, self.observation_space.to_gymnasium(), self.action_space.to_gymnasium())
+        except ValueError as error:
+            raise ValueError(f"agent.{error}") from None
 
     def for_inference(self, device: torch.device | str) -> InferencePolicy:
         """Build the deterministic policy on ``device``."""
@@ -159,12 +151,22 @@ class Policy(StrictModel):
         observations = self.normalization and self.normalization.observations
         if observations and not len(observations.mean) == len(observations.var) == self.observation_space.shape[0]:
             raise ValueError("normalization.observations should have one mean and one variance for each observation")
-        self.network()
+        try:
+            Ppo.model_validate(self.agent)
+            check_network(self.agent)
+        except ValidationError as error:
+            raise ValueError(f"agent.{first_finding(error)}") from None
+        except ValueError as error:
+            raise ValueError(f"agent.{error}") from None
         return self
 
     def _check_weights(self) -> None:
-        """Raise ValueError unless the weights are finite and fit the network."""
-        expected = self.network().state_dict()
+        """Raise ValueError unless the weights are finite, fit the network, and make it act."""
+        layers = count_weights(self.agent, self.observation_space.shape[0], self.action_space.shape[0])
+        if layers > (given := sum(tensor.numel() for tensor in self.weights.values())):
+            raise ValueError(f"does not fit {JSON_FILE}: has {given} weights, and not {layers}")
+        network = self.network()
+        expected = network.state_dict()
         if names := expected.keys() ^ self.weights.keys():
             raise ValueError(f"does not fit {JSON_FILE}: {min(names)} is missing or too much")
         for name, tensor in self.weights.items():
@@ -172,11 +174,21 @@ class Policy(StrictModel):
                 raise ValueError(f"does not fit {JSON_FILE}: {name} has shape {list(tensor.shape)}, {tensor.dtype}")
             if not tensor.isfinite().all():
                 raise ValueError(f"has a weight that is not finite, in {name}")
+        network.load_state_dict(self.weights)
+        act = InferencePolicy(network, self.action_space.to_gymnasium(), self.normalization)
+        if not act(torch.zeros(1, self.observation_space.shape[0])).isfinite().all():
+            raise ValueError("has weights so large that its actions are not finite")
 
 
 def _compare(name: str, trained: object, running: object) -> None:
     if trained != running:
         raise PolicyError(f"the policy was trained for the {name} {trained}, not {running}; run `dvc repro train`")
+
+
+def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # to read a FIFO would wait for ever
+        raise ValueError("should be a file")
+    return path.read_bytes()
 
 
 @contextlib.contextmanager
@@ -185,12 +197,13 @@ def _explained(what: Path | str, remedy: str | None = None) -> Iterator[None]:
     remedy = remedy or f"run `dvc pull {what}` or `dvc repro train`"
     try:
         yield
+    except ValidationError as error:
+        raise PolicyError(f"{what}: {first_finding(error)}; {remedy}") from None
     except (FileNotFoundError, NotADirectoryError):
         raise PolicyError(f"{what} is missing; {remedy}") from None
-    except ValidationError as error:
-        finding = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in finding["loc"])
-        message = finding["msg"].removeprefix("Value error, ")
-        raise PolicyError(f"{what}: {place}{': ' if place else ''}{message}; {remedy}") from None
-    except (SafetensorError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise PolicyError(f"{what} cannot be read: {error.strerror}; {remedy}") from None
+    except RecursionError:
+        raise PolicyError(f"{what}: is nested too deeply; {remedy}") from None
+    except (OverflowError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         raise PolicyError(f"{what}: {one_line(error)}; {remedy}") from None

@@ -9,6 +9,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from torch import nn, optim
 
 from pipeline.experiment.param_types import schedule_start
+from pipeline.experiment.policy_kwargs import optimizer_name
 
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")  # arguments that may change in the course of training
 
@@ -25,7 +26,7 @@ def policy_arguments(agent: dict[str, Any]) -> dict[str, Any]:
     if isinstance(activation := arguments.get("activation_fn"), str):
         arguments["activation_fn"] = getattr(nn, activation.removeprefix("nn."))
     if isinstance(optimizer := arguments.get("optimizer_class"), str):
-        arguments["optimizer_class"] = getattr(optim, optimizer.removeprefix("torch.").removeprefix("optim."))
+        arguments["optimizer_class"] = getattr(optim, optimizer_name(optimizer))
     return arguments
 
 

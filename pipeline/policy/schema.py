@@ -6,10 +6,21 @@ from typing import Annotated, Any, Literal, Self
 
 import gymnasium as gym
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+from pydantic import model_validator as validator
 from stable_baselines3.common.vec_env import VecNormalize
 
-Bound = float | None | list[float | None]  # null: unbounded; a single value holds for every entry
+Float32 = Annotated[float, Field(ge=-float(np.finfo(np.float32).max), le=float(np.finfo(np.float32).max))]
+Bound = Float32 | None | list[Float32 | None]  # null: unbounded; a single value holds for every entry
 
 
 class StrictModel(BaseModel):
@@ -18,13 +29,28 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def first_finding(error: ValidationError) -> str:
+    """Say the first thing that pydantic found wrong: where, and what should be there."""
+    finding = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in finding["loc"])
+    message = finding["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
 class Space(StrictModel):
     """A flat ``gymnasium.spaces.Box``."""
 
-    shape: Annotated[list[PositiveInt], Field(min_length=1, max_length=1)]
+    shape: Annotated[list[Annotated[PositiveInt, Field(le=10**6)]], Field(min_length=1, max_length=1)]
     dtype: Literal["float32"]
     low: Bound
     high: Bound
+
+    @validator(mode="after")
+    def _is_a_box(self) -> Self:
+        if any(isinstance(bound, list) and len(bound) != self.shape[0] for bound in (self.low, self.high)):
+            raise ValueError("low and high should be one bound, or one for each entry")
+        self.to_gymnasium()  # refuses a lower bound above the upper one
+        return self
 
     @classmethod
     def from_gymnasium(cls, space: gym.Space) -> Self:
@@ -47,12 +73,18 @@ def _bound(values: np.ndarray) -> Bound:
     return entries[0] if len(set(entries)) == 1 else entries
 
 
+def _not_negative(variances: Any) -> Any:
+    if np.min(variances) < 0:
+        raise ValueError("a variance should not be negative")
+    return variances
+
+
 class Moments[T](StrictModel):
     """Running moments of VecNormalize: those of each observation, or those of the discounted return."""
 
     mean: T
-    var: T
-    count: float
+    var: Annotated[T, AfterValidator(_not_negative)]
+    count: NonNegativeFloat
 
 
 def _moments(statistics: Any) -> dict[str, Any]:
@@ -65,10 +97,10 @@ class Normalization(StrictModel):
 
     observations: Moments[list[float]] | None
     rewards: Moments[float] | None
-    clip_observations: float | None  # standard deviations
-    clip_rewards: float | None
-    gamma: float
-    epsilon: float
+    clip_observations: PositiveFloat | None  # standard deviations
+    clip_rewards: PositiveFloat | None
+    gamma: Annotated[float, Field(ge=0, le=1)]
+    epsilon: PositiveFloat
 
 
 def describe_normalization(normalize: VecNormalize) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ class TensorPPO(PPO):
         self._update_learning_rate(self.policy.optimizer)
         epochs = self.update.run()
         self._n_updates += len(epochs)
-        self._check_finite()
+        self._check_finite(np.concatenate(epochs))
         self._log(epochs)
 
     def _update_learning_rate(self, optimizers: Any) -> None:
@@ -124,7 +125,8 @@ class TensorPPO(PPO):
         self.logger.record("train/loss", losses[-1])
         buffer = self.rollout_buffer
         unexplained = (buffer.returns - buffer.values).var(correction=0) / buffer.returns.var(correction=0)
-        self.logger.record("train/explained_variance", 1.0 - unexplained.item())
+        if math.isfinite(unexplained := unexplained.item()):  # equal returns have no variance to explain
+            self.logger.record("train/explained_variance", 1.0 - unexplained)
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", torch.exp(self.policy.log_std).mean().item())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -132,7 +134,7 @@ class TensorPPO(PPO):
         if self.clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", self.clip_range_vf(self._current_progress_remaining))
 
-    def _check_finite(self) -> None:
+    def _check_finite(self, records: np.ndarray) -> None:
         buffer, policy = self.rollout_buffer, self.policy
         values = {
             "an observation": buffer.observations,
@@ -140,7 +142,9 @@ class TensorPPO(PPO):
             "a weight": torch.nn.utils.parameters_to_vector(policy.parameters()),
         }
         finite = torch.stack([value.isfinite().all() for value in values.values()]).tolist()
-        for name, good in zip(values, finite, strict=True):
+        # A divergence may be infinite, and end the update in time; a gradient written by hand hides one that is NaN.
+        finite.append(not np.isnan(records).any())
+        for name, good in zip([*values, "a loss"], finite, strict=True):
             if not good:
                 raise UserError(
                     f"{name} was not finite after {self.num_timesteps:,} timesteps; nothing was recorded: "

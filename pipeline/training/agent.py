@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
-from stable_baselines3.common.policies import ActorCriticPolicy
-from torch import nn, optim
+from pydantic import ValidationError
+from torch import nn
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Normalize, Ppo, Train, check_batch_size
 from pipeline.experiment.paths import RANDOM_WEIGHTS
+from pipeline.policy.network import check_network
 from pipeline.policy.policy import JSON_FILE, Policy, PolicyError
 from pipeline.policy.sb3_arguments import policy_arguments, ppo_arguments
+from pipeline.policy.schema import first_finding
 from pipeline.ppo.ppo import TensorPPO
 from pipeline.ppo.vec_normalize import TensorNormalize
 from pipeline.simulation.tensor_env import TensorEnv
@@ -27,8 +28,6 @@ EXACT_ACTIVATIONS = (
     *("CELU", "ELU", "GELU", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid"),
     *("ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softsign", "Tanh"),
 )
-# Those with a fused step for all weights, which also clips the gradients (`pipeline/ppo/update.py`).
-OPTIMIZERS = ("Adam", "AdamW", "SGD")
 
 # What Isaac Lab's agent files hold beside PPO's arguments; the params have keys of their own for it.
 NOT_PPO = ("seed", "n_timesteps", "device", "normalize_input", "normalize_value", "clip_obs")
@@ -47,10 +46,13 @@ def resolve_settings(ppo: Ppo, agent: dict[str, Any], num_envs: int, *, determin
         PPO's arguments in full as plain values (``lin_3e-3``, ``nn.ELU``), for YAML and JSON.
 
     Raises:
-        UserError: If the mini-batches do not divide the rollout, or SB3 cannot build such a policy.
+        UserError: If the mini-batches do not divide the rollout, or are of one sample whose advantage is to be
+            normalised; if a policy cannot be built or trained.
     """
     given = ppo.model_dump(exclude_none=True)
-    settings = {key: value for key, value in copy.deepcopy(agent).items() if key not in NOT_PPO} | given
+    registered = {key: value for key, value in copy.deepcopy(agent).items() if key not in (*NOT_PPO, *given)}
+    _check_registered(registered)
+    settings = registered | given
     minibatches = settings.pop("n_minibatches", None)
     if minibatches and "batch_size" not in given:
         settings["batch_size"] = max(1, settings["n_steps"] * num_envs // minibatches)
@@ -58,38 +60,31 @@ def resolve_settings(ppo: Ppo, agent: dict[str, Any], num_envs: int, *, determin
         check_batch_size(settings["batch_size"], settings["n_steps"], num_envs)
     except ValueError as error:
         raise UserError(f"params.yaml: {error}") from None
-    _check_policy(settings)
-    _check_classes(policy_arguments(settings), deterministic=deterministic)
+    if settings["batch_size"] == 1 and settings.get("normalize_advantage", True):
+        raise UserError("ppo.batch_size: 1 sample has no advantages to normalise; set ppo.normalize_advantage to false")
+    try:
+        check_network(settings)
+    except ValueError as error:
+        raise UserError(f"ppo.{error}") from None
+    _check_activation(policy_arguments(settings).get("activation_fn"), deterministic=deterministic)
     return settings
 
 
-def _check_classes(arguments: dict[str, Any], *, deterministic: bool) -> None:
-    """Refuse an optimizer that the update does not know, and an activation whose bits depend on the machine."""
-    optimizer, activation = (arguments.get(name) for name in ("optimizer_class", "activation_fn"))
-    if optimizer and optimizer not in [getattr(optim, name) for name in OPTIMIZERS]:
-        raise UserError(
-            f"ppo.policy_kwargs.optimizer_class: should be one of {', '.join(OPTIMIZERS)} (given: {optimizer.__name__})"
-        )
+def _check_registered(registered: dict[str, Any]) -> None:
+    """Hold what is registered to what the params have been held to."""
+    try:
+        Ppo.model_validate(registered)
+    except ValidationError as error:
+        raise UserError(f"sim.agent: the registered agent's {first_finding(error)}; set it under ppo") from None
+
+
+def _check_activation(activation: type[nn.Module] | None, *, deterministic: bool) -> None:
+    """Refuse an activation whose bits depend on the machine."""
     if deterministic and activation and activation not in [getattr(nn, name) for name in EXACT_ACTIVATIONS]:
         raise UserError(
             f"ppo.policy_kwargs.activation_fn: {activation.__name__} may give other bits on another machine; take "
             f"one of {', '.join(EXACT_ACTIVATIONS)}, or set sim.deterministic to false"
         )
-
-
-def _check_policy(settings: dict[str, Any]) -> None:
-    """Build a small policy with ``policy_kwargs``, for SB3 itself to refuse them before the simulator starts."""
-    space = Box(-1.0, 1.0, (1,))
-    try:
-        use_sde = settings.get("use_sde", False)
-        policy = ActorCriticPolicy(space, space, lambda _: 0.0, use_sde=use_sde, **policy_arguments(settings))
-        if not all(weights.numel() for weights in policy.parameters()):
-            raise ValueError("it has a layer without units")
-    except (AttributeError, AssertionError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"ppo.policy_kwargs: SB3 cannot build a policy from {settings['policy_kwargs']}: {reason}"
-        ) from None
 
 
 def initial_policy(init_from: str, task: str, settings: dict[str, Any], normalize: Normalize) -> Policy | None:
@@ -99,11 +94,9 @@ def initial_policy(init_from: str, task: str, settings: dict[str, Any], normaliz
         UserError: If it cannot be read, was trained for another task, has other layers than ``settings`` ask for, or
             was trained on normalised observations where ``normalize`` leaves them as they are, or the reverse.
     """
-    folder = Path(init_from)
     if init_from == RANDOM_WEIGHTS:
         return None
-    if not folder.is_dir():
-        raise UserError(f"train.init_from: should be {RANDOM_WEIGHTS} or a folder with a policy (given: {folder})")
+    folder = _policy_folder(init_from)
     try:
         policy = Policy.load(folder)
     except PolicyError as error:
@@ -123,6 +116,22 @@ def initial_policy(init_from: str, task: str, settings: dict[str, Any], normaliz
             "policy was trained"
         )
     return policy
+
+
+def _policy_folder(init_from: str) -> Path:
+    """Return the folder that is named; refuse one that dvc.lock cannot name for a clone on another machine."""
+    folder, project = Path(init_from), Path.cwd().resolve()
+    try:
+        inside = project in folder.resolve().parents and not folder.is_absolute()
+        found = inside and folder.is_dir()
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, a link to itself, a null character
+        found = False
+    if not found:
+        raise UserError(
+            f"train.init_from: should be {RANDOM_WEIGHTS} or a folder with a policy, by its path below the project's "
+            f"folder (given: {init_from!r:.200})"
+        )
+    return folder
 
 
 def describe(
