@@ -51,6 +51,11 @@ experiments: setup
 	dvc exp show --only-changed --keep '(.*:)?(return_mean|success_rate)' \
 	    --drop '(?!Experiment|State|seed|(sim|env|ppo|normalize|train|evaluate|render)\.)' $(ARGS)
 
+POLICY = models/checkpoints models
+## Evaluate policies outside the pipeline, without training again (POLICY=<folder with a policy, or with such folders>)
+evaluate: setup
+	python -m tools.evaluate $(POLICY)
+
 # A commit that changes what a stage depends on brings the dvc.lock of a run. ARGS are for the last command alone.
 ## Run what changed, name the outputs that moved, and add the results to the next commit (ARGS=--moved: they may move)
 record: setup
@@ -159,4 +164,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments evaluate record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean

@@ -10,25 +10,21 @@ from pipeline.experiment.stage import run_stage
 
 def evaluate(params: Params, run: Run) -> None:
     """Play full episodes with deterministic actions; write ``metrics/evaluate.json`` and ``metrics/episodes.csv``."""
-    from pipeline.evaluation.episodes import play_episodes
-    from pipeline.evaluation.statistics import summarize
+    from pipeline.evaluation.evaluate import configure, evaluate_policy
     from pipeline.experiment.metrics import write_metrics, write_rows
     from pipeline.policy.policy import Policy
-    from pipeline.simulation import configuration, launch
+    from pipeline.simulation import launch
 
     policy = Policy.load(MODELS)
-    settings = params.evaluate
-    num_envs = min(settings.num_envs, settings.episodes)
-    cfg, _ = configuration.configure(params.sim, params.env, num_envs=num_envs, seed=settings.seed)
+    cfg = configure(params.sim, params.env, params.evaluate)
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
     with launch.running(params.sim, cfg, run.folder / "simulator.log") as env:
         policy.check_matches(params.sim.task, env.observation_space, env.action_space)
         run.end_phase("start")
-        episodes = play_episodes(env, policy.for_inference(cfg.sim.device), settings.episodes)
+        episodes, metrics = evaluate_policy(env, policy, params.evaluate)
     run.end_phase("play")
-    metrics = summarize(episodes, seed=settings.seed)
     write_rows(METRICS / "episodes.csv", episodes)
-    write_metrics(METRICS / "evaluate.json", {**metrics, "policy_sha256": policy.sha256})
+    write_metrics(METRICS / "evaluate.json", metrics)
 
 
 if __name__ == "__main__":

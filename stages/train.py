@@ -10,7 +10,7 @@ from pipeline.experiment.stage import run_stage
 
 def train(params: Params, run: Run) -> None:
     """Train as ``params`` say; write ``models/``, ``metrics/train.json`` and ``metrics/learning_curve.csv``."""
-    from pipeline.experiment.files import write_yaml
+    from pipeline.experiment.files import write_atomically, write_yaml
     from pipeline.experiment.metrics import write_metrics, write_rows
     from pipeline.experiment.resume_store import ResumeStore
     from pipeline.policy.export_onnx import export_onnx
@@ -21,6 +21,7 @@ def train(params: Params, run: Run) -> None:
     from pipeline.training import agent
     from pipeline.training.clips import film_training
     from pipeline.training.learn import learn
+    from pipeline.training.optimizer_state import OPTIMIZER_FILE, encode_optimizer
 
     def policy() -> Policy:
         return Policy.from_sb3(model, model.env, params.sim.task, settings)
@@ -44,12 +45,22 @@ def train(params: Params, run: Run) -> None:
         with launch.running(params.sim, cfg, run.folder / "simulator.log") as env:
             model = agent.build_ppo(settings, env, params.normalize, seed=params.seed, initial=initial)
             run.end_phase("start")
-            curve = learn(model, policy, params.train, timesteps, until=params.normalize.until, run=run, store=store)
+            curve = learn(
+                model,
+                policy,
+                params.train,
+                timesteps,
+                until=params.normalize.until,
+                hyperparameters=params.model_dump(mode="json", exclude={"evaluate", "render"}) | {"ppo": settings},
+                run=run,
+                store=store,
+            )
         run.end_phase("learn")
         trained = policy()
         export_sb3(MODELS, model, trained)
         export_onnx(MODELS / "policy.onnx", trained)
         trained.save(MODELS)
+        write_atomically(MODELS / OPTIMIZER_FILE, encode_optimizer(model.policy.optimizer))
         write_rows(METRICS / "learning_curve.csv", curve.rows)
         write_metrics(METRICS / "train.json", {**curve.summary(), "policy_sha256": trained.sha256})
         store.finish(MODELS / WEIGHTS_FILE)

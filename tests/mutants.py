@@ -32,6 +32,7 @@ from tests.conftest import ROOT, begin_repository
 # The files in which a fault changes a result, with the tests that are meant to notice it.
 TESTS = {
     "pipeline/evaluation/episodes.py": "test_evaluation",
+    "pipeline/evaluation/evaluate.py": "test_evaluation",
     "pipeline/evaluation/statistics.py": "test_statistics test_evaluation",
     "pipeline/experiment/inputs.py": "test_inputs",
     "pipeline/experiment/metrics.py": "test_metrics",
@@ -54,6 +55,7 @@ TESTS = {
     "pipeline/training/agent.py": "test_agent test_initial_policy",
     "pipeline/training/callbacks.py": "test_callbacks",
     "pipeline/training/checkpoints.py": "test_checkpoints",
+    "pipeline/training/optimizer_state.py": "test_training_state test_initial_policy",
     "pipeline/training/training_state.py": "test_training_state test_checkpoints test_initial_policy",
 }
 FORK = multiprocessing.get_context("fork")

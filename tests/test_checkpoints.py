@@ -14,7 +14,8 @@ from pipeline.experiment import interruption
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.resume_store import ResumeStore
 from pipeline.policy.policy import FILES, Policy
-from pipeline.training.training_state import OPTIMIZER, PROGRESS
+from pipeline.training.optimizer_state import OPTIMIZER_FILE
+from pipeline.training.training_state import PROGRESS
 from tests.toy_training import ROLLOUT, SETTINGS, Training
 
 pytestmark = pytest.mark.unit
@@ -37,7 +38,7 @@ def test_a_checkpoint_is_the_policy_of_that_moment(tmp_path: Path):
     assert policy.normalization.rewards
     assert policy.normalization.rewards.count == pytest.approx(32, abs=1e-3)
     files = training.store.read(32)
-    assert files == policy.files | {name: files[name] for name in (OPTIMIZER, PROGRESS)}
+    assert files == policy.files | {name: files[name] for name in (OPTIMIZER_FILE, PROGRESS)}
 
 
 def ended(training: Training) -> list[Any]:
@@ -60,7 +61,7 @@ def test_a_training_that_goes_on_ends_as_one_that_ran_through(tmp_path: Path, ca
 def test_a_damaged_checkpoint_is_said_to_be_and_the_policies_before_it_are_outputs_again(tmp_path: Path, capsys):
     first = Training(tmp_path).learn(160)
     policies = {number: Policy.load(tmp_path / "models" / str(number)).sha256 for number in (32, 64, 96)}
-    (first.store.folder / "128" / OPTIMIZER).write_bytes(b"damaged")
+    (first.store.folder / "128" / OPTIMIZER_FILE).write_bytes(b"damaged")
     second = Training(tmp_path)
     second.saver.folder = tmp_path / "again"
     second.saver.begin(160)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common import evaluation as stock
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from pipeline.evaluation.episodes import play_episodes
+from pipeline.evaluation.evaluate import evaluate_policy
 from pipeline.evaluation.statistics import summarize
+from pipeline.experiment.params import Evaluate
 from tests.toy_env import Rough, TensorToy
+from tests.toy_training import ResumableToy, Training
 from tests.written import Step, Written, episode
 
 pytestmark = pytest.mark.unit
@@ -142,9 +146,22 @@ def test_returns_and_lengths_are_those_of_sb3s_evaluate_policy():
     policy: Any = SimpleNamespace(predict=lambda observations, **_: (np.tanh(observations[:, 1:] / 20), None))
     returns: Any
     lengths: Any
-    returns, lengths = evaluate_policy(policy, stock_toy, 30, return_episode_rewards=True)
+    returns, lengths = stock.evaluate_policy(policy, stock_toy, 30, return_episode_rewards=True)
     assert sorted(row["length"] for row in rows) == sorted(lengths)
     assert sorted(row["return"] for row in rows) == pytest.approx(sorted(returns), rel=1e-5)
+
+
+def test_an_evaluation_is_that_of_its_seed_whatever_was_played_before(tmp_path: Path):
+    env: Any = ResumableToy()
+    env.unwrapped.scene, env.unwrapped.step_dt = SimpleNamespace(articulations={}), 1.0
+    env.unwrapped.device, env.reset_twice = "cpu", env.reset
+    policy, settings = Training(tmp_path).policy(), Evaluate(seed=5, episodes=6, num_envs=4)
+    rows, metrics = evaluate_policy(env, policy, settings)
+    steps = env.unwrapped.common_step_counter
+    assert evaluate_policy(env, policy, settings) == (rows, metrics)
+    assert env.unwrapped.common_step_counter == steps, "a curriculum begins at its beginning again"
+    assert metrics == summarize(rows, seed=5) | {"policy_sha256": policy.sha256}
+    assert evaluate_policy(env, policy, settings.model_copy(update={"seed": 6}))[0] != rows
 
 
 def test_the_summary_is_that_of_numpy_and_scipy():

@@ -247,7 +247,9 @@ def test_onnx_says_what_it_takes(tmp_path, capfd):
     capfd.readouterr()
     export_onnx(tmp_path / "policy.onnx", policy)
     assert capfd.readouterr() == ("", "")
-    graph = onnx.load(tmp_path / "policy.onnx").graph
+    model = onnx.load(tmp_path / "policy.onnx")
+    assert ([(opset.domain, opset.version) for opset in model.opset_import], model.ir_version) == ([("", 17)], 8)
+    graph = model.graph
     for (value,), name, size in (graph.input, "observations", 3), (graph.output, "actions", 2):
         shape = value.type.tensor_type.shape.dim
         assert (value.name, shape[0].dim_param, shape[1].dim_value) == (name, "batch", size)

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from pipeline.policy.policy import Policy
+from pipeline.training.optimizer_state import OPTIMIZER_FILE
 from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
@@ -26,7 +28,9 @@ def pretrained(fresh_project: Project, project: Project) -> Project:
     return fresh_project
 
 
-def test_training_starts_from_its_weights_and_normalisation_with_the_hyperparameters_asked_for(pretrained: Project):
+def test_training_starts_from_its_weights_and_normalisation_with_the_hyperparameters_asked_for(
+    pretrained: Project, project: Project
+):
     pretrained.edit_params({"ppo": {"learning_rate": 1e-12}})
     pretrained.run("dvc", "repro", "train")
     before, after = (Policy.load(pretrained.folder / name) for name in ("pretrained", "models"))
@@ -40,6 +44,7 @@ def test_training_starts_from_its_weights_and_normalisation_with_the_hyperparame
         assert policy.normalization.rewards
         assert policy.normalization.observations.count == pytest.approx(1056 * trainings, abs=1e-3)
         assert policy.normalization.rewards.count == pytest.approx(1024 * trainings, abs=1e-3)
+    assert optimizer_steps(pretrained) == optimizer_steps(project), "each training has had as many"
     lock = (pretrained.folder / "dvc.lock").read_text()
     assert "path: pretrained\n" in lock
 
@@ -67,12 +72,23 @@ def test_a_policy_that_does_not_fit_is_refused_before_the_simulator_starts(pretr
     assert not list(pretrained.folder.glob("logs/*/simulator.log"))
 
 
-def test_what_started_from_a_policy_comes_out_again_to_the_bit(pretrained: Project):
+def test_what_started_from_a_policy_and_its_optimizers_state_comes_out_again_to_the_bit(
+    pretrained: Project, project: Project
+):
+    shutil.copy2(project.folder / "models" / OPTIMIZER_FILE, pretrained.folder / "pretrained")
     pretrained.run("dvc", "add", "pretrained")
     pretrained.run("dvc", "repro")
+    assert optimizer_steps(pretrained) == 2 * optimizer_steps(project)
     pretrained.commit("Results that started from a policy")
     verified = pretrained.run(sys.executable, "-m", "tools.verify")
-    assert "reproduced to the bit: 15 of 15 outputs" in verified.stdout
+    assert "reproduced to the bit: 16 of 16 outputs" in verified.stdout
+
+
+def optimizer_steps(project: Project) -> int:
+    """The steps that the optimizer has taken when the training ends."""
+    state = safetensors.torch.load_file(project.folder / "models" / OPTIMIZER_FILE)
+    (steps,) = {int(tensor) for name, tensor in state.items() if name.endswith(".step")}
+    return steps
 
 
 def replace(path: Path, change: dict) -> None:

@@ -13,10 +13,12 @@ from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import load_params
 from pipeline.experiment.paths import RANDOM_WEIGHTS
 from pipeline.policy.policy import Policy
+from pipeline.policy.sb3_arguments import ppo_arguments
 from pipeline.ppo.ppo import TensorPPO
 from pipeline.ppo.vec_normalize import TensorNormalize
 from pipeline.training import agent
-from pipeline.training.training_state import load_policy
+from pipeline.training.optimizer_state import OPTIMIZER_FILE, encode_optimizer
+from pipeline.training.training_state import Start, load_start
 from tests.conftest import ROOT
 from tests.toy_env import TensorToy
 
@@ -31,10 +33,14 @@ def model(seed: int, settings: dict[str, Any] = SETTINGS, **normalize: Any) -> A
     return TensorPPO(**arguments, seed=seed, device="cpu")
 
 
-def trained(folder: Path, task: str = TASK, settings: dict[str, Any] = SETTINGS, **normalize: Any) -> Policy:
+def trained(
+    folder: Path, task: str = TASK, settings: dict[str, Any] = SETTINGS, *, optimizer: bool = False, **normalize: Any
+) -> Policy:
     made = model(1, settings, **normalize).learn(64)
     policy = Policy.from_sb3(made, made.env, task, settings)
     policy.save(folder)
+    if optimizer:
+        (folder / OPTIMIZER_FILE).write_bytes(encode_optimizer(made.policy.optimizer))
     return policy
 
 
@@ -45,7 +51,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "project")
 
 
-def initial(folder: str | Path, settings: dict[str, Any] = SETTINGS, *, observations: bool = True) -> Policy | None:
+def initial(folder: str | Path, settings: dict[str, Any] = SETTINGS, *, observations: bool = True) -> Start | None:
     normalize = load_params(ROOT / "params.yaml").normalize.model_copy(update={"observations": observations})
     return agent.initial_policy(str(folder), TASK, settings, normalize)
 
@@ -58,9 +64,9 @@ def test_a_policy_is_taken_with_its_weights_and_its_normalisation_whatever_the_o
     policy = trained(Path("pretrained"))
     taken = initial("pretrained", SETTINGS | {"n_steps": 16, "learning_rate": 1.0, "gamma": 0.5})
     assert taken is not None
-    assert taken.sha256 == policy.sha256
+    assert taken.policy.sha256 == policy.sha256
     other = model(2)
-    load_policy(other, taken)
+    load_start(other, taken)
     assert other.num_timesteps == 0
     for name, weights in other.policy.state_dict().items():
         assert torch.equal(weights, policy.weights[name]), name
@@ -79,7 +85,7 @@ def test_a_policy_without_statistics_of_rewards_leaves_those_of_the_training_at_
     taken = initial("pretrained")
     assert taken is not None
     other = model(2)
-    load_policy(other, taken)
+    load_start(other, taken)
     assert (other.env.ret_rms.mean.item(), other.env.ret_rms.var.item()) == (0.0, 1.0)
     assert other.env.ret_rms.count.item() == pytest.approx(1e-4)
 
@@ -148,3 +154,82 @@ def test_weights_that_are_not_finite_are_refused():
         UserError, match=r"train.init_from: pretrained/policy\.safetensors: has a weight that is not finite"
     ):
         initial("pretrained")
+
+
+def kept(model: Any) -> dict[int, dict[str, torch.Tensor]]:
+    return model.policy.optimizer.state_dict()["state"]
+
+
+PRETRAINED = Path("pretrained")
+MOMENTUM = {"optimizer_class": "optim.SGD", "optimizer_kwargs": {"momentum": 0.9}}
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({}, {"step", "exp_avg", "exp_avg_sq"}),
+        ({"optimizer_class": "optim.AdamW", "optimizer_kwargs": {"amsgrad": True}}, {"max_exp_avg_sq"}),
+        (MOMENTUM, {"momentum_buffer"}),
+        ({"optimizer_class": "optim.SGD"}, set()),
+    ],
+    ids=["Adam", "AdamW", "SGD with momentum", "SGD"],
+)
+def test_the_optimizer_goes_on_from_its_state_with_the_learning_rate_asked_for(change, names):
+    settings = SETTINGS | {"policy_kwargs": SETTINGS["policy_kwargs"] | change}
+    arguments = ppo_arguments(settings)
+    made = model(1, arguments).learn(64)
+    Policy.from_sb3(made, made.env, TASK, settings).save(PRETRAINED)
+    (PRETRAINED / OPTIMIZER_FILE).write_bytes(encode_optimizer(made.policy.optimizer))
+    taken = initial(PRETRAINED, settings)
+    other = model(2, arguments | {"learning_rate": 0.125})
+    assert taken is not None
+    load_start(other, taken)
+    mine, theirs = kept(other), kept(made)
+    assert mine.keys() == theirs.keys()
+    assert names <= {name for of in theirs.values() for name in of}
+    for number, of in theirs.items():
+        assert of.keys() == mine[number].keys()
+        assert all(torch.equal(mine[number][name], tensor) for name, tensor in of.items())
+    assert other.policy.optimizer.param_groups[0]["lr"] == 0.125
+    other.learn(32)
+
+
+def test_a_policy_without_its_optimizers_state_starts_with_a_fresh_one():
+    trained(PRETRAINED)
+    taken = initial(PRETRAINED)
+    assert taken is not None
+    assert taken.optimizer is None
+    other = model(2)
+    load_start(other, taken)
+    assert kept(other) == {}
+
+
+@pytest.mark.parametrize(
+    "change", [{"optimizer_class": "optim.AdamW"}, MOMENTUM, {"optimizer_kwargs": {"amsgrad": True}}]
+)
+def test_the_state_of_another_optimizer_is_refused(change: dict[str, Any]):
+    trained(PRETRAINED, optimizer=True)
+    asked = SETTINGS | {"policy_kwargs": SETTINGS["policy_kwargs"] | change}
+    with pytest.raises(
+        UserError, match=r"optimizer.safetensors is of another optimizer.* as in .*policy.json, or remove"
+    ):
+        initial(PRETRAINED, asked)
+
+
+def test_the_state_of_other_layers_or_a_damaged_one_is_refused():
+    wider = SETTINGS | {"policy_kwargs": {"net_arch": [6]}}
+    trained(Path("wider"), settings=wider, optimizer=True)
+    trained(PRETRAINED, optimizer=True)
+    file = PRETRAINED / OPTIMIZER_FILE
+    content = file.read_bytes()
+    state = safetensors.torch.load(content)
+    file.write_bytes((Path("wider") / OPTIMIZER_FILE).read_bytes())
+    with pytest.raises(UserError, match="of another optimizer, or of other layers"):
+        initial(PRETRAINED)
+    first = next(iter(state))
+    for damaged in (content[:-3], b"", safetensors.torch.save(state | {first: state[first] / 0})):
+        file.write_bytes(damaged)
+        with pytest.raises(
+            UserError, match=r"train.init_from: .*optimizer.safetensors: .*; fetch it again, or remove it"
+        ):
+            initial(PRETRAINED)

@@ -163,6 +163,12 @@ def test_a_revision_reaches_the_tool(place: Project, target: str):
     assert asked(place, target) == [["python", "-m", f"tools.{target}"]]
 
 
+def test_policies_to_evaluate_reach_the_tool_and_are_otherwise_all_of_the_training(place: Project):
+    tool = ["python", "-m", "tools.evaluate"]
+    assert asked(place, "evaluate", "POLICY=pretrained") == [[*tool, "pretrained"]]
+    assert asked(place, "evaluate") == [[*tool, "models/checkpoints", "models"]]
+
+
 def test_isaac_sim_comes_from_the_index_that_is_named_and_not_without_one(place: Project):
     ((program, *words),) = asked(place, "setup-isaacsim", "INDEX=https://localhost/a?b&c")
     assert program == "uv"

@@ -1,4 +1,4 @@
-"""Metrics in files: every bit, and no NaN."""
+"""Metrics in files: every bit, and no number that is not finite."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def test_numbers_that_are_not_finite_are_refused_and_leave_the_old_file(tmp_path
         write_rows(tmp_path / "rows.csv", [{"return": 1.0}, {"return": bad}])
 
 
-def test_rows_keep_every_bit_and_leave_absent_values_empty(tmp_path):
+def test_rows_keep_every_bit_and_what_was_not_measured_is_no_number(tmp_path):
     write_rows(tmp_path / "rows.csv", [{"a": 0.1 + 0.2}, {"a": 1.0, "b": 2}])
-    assert (tmp_path / "rows.csv").read_bytes() == b"a,b\n0.30000000000000004,\n1.0,2\n"
+    assert (tmp_path / "rows.csv").read_bytes() == b"a,b\n0.30000000000000004,nan\n1.0,2\n"

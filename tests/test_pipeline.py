@@ -28,7 +28,14 @@ def metrics(project: Project, name: str) -> dict[str, float]:
 
 
 def test_repro_makes_every_output_and_a_second_time_nothing(project):
-    for name in ("policy.safetensors", "policy.json", "model.zip", "model_vecnormalize.pkl", "policy.onnx"):
+    for name in (
+        "policy.safetensors",
+        "policy.json",
+        "model.zip",
+        "model_vecnormalize.pkl",
+        "policy.onnx",
+        "optimizer.safetensors",
+    ):
         assert (project.folder / "models" / name).stat().st_size
     assert {path.name for path in (project.folder / "models" / "checkpoints").iterdir()} == {"512"}
     assert ran(project.run("dvc", "repro").stdout) == set()
@@ -52,8 +59,8 @@ def test_learning_curve_has_timesteps_and_no_times(project):
     assert {"rollout/ep_rew_mean", "train/explained_variance"} <= set(rows[0])
     # The first whole episodes end within 60 steps and show in the row after that; a rollout and a row are 16 steps.
     lengths = [row["rollout/ep_len_mean"] for row in rows]
-    assert lengths == ["", "", "30.0", "30.0"], "not what began in mid-episode"
-    assert [row["train/n_updates"] for row in rows] == ["", "2.0", "4.0", "6.0"]
+    assert lengths == ["nan", "nan", "30.0", "30.0"], "not what began in mid-episode"
+    assert [row["train/n_updates"] for row in rows] == ["nan", "2.0", "4.0", "6.0"]
     assert not [column for column in rows[0] if column.startswith("time/")]
 
 

@@ -10,7 +10,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from pipeline.training.training_state import OPTIMIZER, PROGRESS, start_afresh
+from pipeline.training.optimizer_state import OPTIMIZER_FILE
+from pipeline.training.training_state import PROGRESS, start_afresh
 from tests.toy_training import ROLLOUT, UPDATES, Training
 
 pytestmark = pytest.mark.unit
@@ -30,7 +31,7 @@ def test_what_a_training_that_goes_on_needs_is_in_the_checkpoint(tmp_path: Path)
     # The update at 96 came after the point at 96.
     assert values["next_point"]["train/n_updates"] == 6
     assert values["not_in_next_point"]["train/n_updates"] == ["tensorboard"]
-    steps = [tensor for name, tensor in safetensors.torch.load(files[OPTIMIZER]).items() if name.endswith(".step")]
+    steps = [tensor for name, tensor in safetensors.torch.load(files[OPTIMIZER_FILE]).items() if name.endswith(".step")]
     assert len(steps) == len(list(training.model.policy.parameters()))
     assert {int(step) for step in steps} == {3 * UPDATES}
 

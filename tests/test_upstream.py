@@ -44,7 +44,7 @@ def test_clips_task_statistics_and_io_descriptors_of_a_training_run(fresh_projec
     assert [int(row["timesteps"]) for row in rows] == [128, 256, 384]
     # A row has what the rollouts of 32 steps before it brought: in the first, the end of an episode of 30 steps that
     # began in its middle, in the second a whole one, in each of the four environments.
-    assert [row["rollout/ep_len_mean"] for row in rows] == ["", "", "30.0"]
+    assert [row["rollout/ep_len_mean"] for row in rows] == ["nan", "nan", "30.0"]
     first, both = (float(row["task/Episode_Reward/alive"]) for row in rows[1:])  # the share of 30 steps
     assert 0 < first < 1
     assert both == pytest.approx((first + 1) / 2, rel=1e-5)

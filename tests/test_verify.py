@@ -77,9 +77,9 @@ def test_results_come_out_again_to_the_bit_from_a_read_only_folder_of_a_larger_r
         finally:
             busy.kill()
             inner.run("chmod", "-R", "u+w", str(tmp_path / "larger"))
-    assert len(compared(result.stdout)) == 15
+    assert len(compared(result.stdout)) == 16
     assert all(expected == got and equal == "yes" for _, expected, got, equal in compared(result.stdout))
-    assert "reproduced to the bit: 15 of 15 outputs" in result.stdout
+    assert "reproduced to the bit: 16 of 16 outputs" in result.stdout
     assert not (inner.folder / "logs").exists()
     assert not (inner.folder / ".dvc" / "tmp").exists()
 
@@ -92,7 +92,7 @@ def test_if_the_training_differs_what_comes_after_it_runs_on_the_recorded_policy
     shutil.rmtree(clone.folder / ".dvc" / "cache")
     result = clone.run(*VERIFY, "HEAD", check=False)
     assert result.returncode == 1
-    assert [equal for *_, equal in compared(result.stdout)] == ["NO"] * 10 + ["yes"] * 5, "another seed shows in all"
+    assert [equal for *_, equal in compared(result.stdout)] == ["NO"] * 11 + ["yes"] * 5, "another seed shows in all"
     assert result.stderr.endswith(
         "verify: train is the first stage that differs, and the only one: evaluate and render, run on the recorded "
         "policy, came out as recorded\n"
@@ -130,7 +130,7 @@ def test_an_experiment_of_one_stage_alone_on_newton_comes_out_again_and_the_othe
     result = clone.run(*VERIFY, "newton")
     assert "left out: evaluate was not run in this revision\n" in result.stdout
     assert "left out: render was not run in this revision\n" in result.stdout
-    assert "reproduced to the bit: 10 of 10 outputs" in result.stdout
+    assert "reproduced to the bit: 11 of 11 outputs" in result.stdout
 
 
 @pytest.mark.sim

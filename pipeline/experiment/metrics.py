@@ -1,4 +1,4 @@
-"""Metrics as JSON and CSV with finite numbers."""
+"""Metrics as JSON and CSV: finite numbers, or none."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ def write_metrics(path: Path, metrics: Row) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as CSV, with the columns in the order in which they first appear; absent values stay empty.
+    """Write rows as CSV, with the columns in the order in which they first appear.
+
+    A value that a row does not have is written as ``nan``. `dvc plots` leaves that out, and draws an empty cell as 0.
 
     Raises:
-        UserError: If a number is NaN or infinite.
+        UserError: If a number that a row has is NaN or infinite.
     """
     rows = list(rows)
     columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -38,7 +40,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
         for name, value in row.items():
             _check_finite(path, f"{name} of row {number}", value)
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, restval="nan", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(path, text.getvalue().encode())

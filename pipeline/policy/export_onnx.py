@@ -14,6 +14,8 @@ from google.protobuf.message import Message
 from pipeline.experiment.files import write_atomically
 from pipeline.policy.policy import Policy
 
+OPSET = 17  # onnxruntime reads it since 1.12, and the default of 20 since 1.17
+
 
 def export_onnx(path: Path, policy: Policy) -> None:
     """Write the policy as an ONNX graph, with normalisation and the bounds of the actions folded in.
@@ -24,13 +26,13 @@ def export_onnx(path: Path, policy: Policy) -> None:
         policy: The policy.
     """
     example = torch.zeros(2, policy.observation_space.shape[0])
-    names: dict[str, Any] = {"input_names": ["observations"], "output_names": ["actions"]}
+    settings: dict[str, Any] = {"input_names": ["observations"], "output_names": ["actions"], "opset_version": OPSET}
     batch = {"observations": {0: "batch"}, "actions": {0: "batch"}}
     file: Any = io.BytesIO()  # taken by the exporter, whose annotation forgets it
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         # The newer exporter (dynamo=True) takes five to twenty seconds for this graph; this one takes less than one.
-        torch.onnx.export(policy.for_inference("cpu"), (example,), file, dynamo=False, dynamic_axes=batch, **names)
+        torch.onnx.export(policy.for_inference("cpu"), (example,), file, dynamo=False, dynamic_axes=batch, **settings)
     graph = onnx.load_model_from_string(file.getvalue())
     _strip(graph)
     onnx.checker.check_model(graph)

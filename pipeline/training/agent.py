@@ -20,7 +20,8 @@ from pipeline.policy.schema import first_finding
 from pipeline.ppo.ppo import TensorPPO
 from pipeline.ppo.vec_normalize import TensorNormalize
 from pipeline.simulation.tensor_env import TensorEnv
-from pipeline.training.training_state import load_policy
+from pipeline.training.optimizer_state import read_optimizer
+from pipeline.training.training_state import Start, load_start
 
 # The activations with the same bits on every machine (tests/bits.py). Softplus and Mish, for two, use the C library's
 # logarithm in float32, which glibc rounds differently since 2.41.
@@ -87,12 +88,13 @@ def _check_activation(activation: type[nn.Module] | None, *, deterministic: bool
         )
 
 
-def initial_policy(init_from: str, task: str, settings: dict[str, Any], normalize: Normalize) -> Policy | None:
-    """Load the trained policy that ``train.init_from`` names; None for random weights.
+def initial_policy(init_from: str, task: str, settings: dict[str, Any], normalize: Normalize) -> Start | None:
+    """Load the trained policy that ``train.init_from`` names, and its optimizer's state; None for random weights.
 
     Raises:
         UserError: If it cannot be read, was trained for another task, has other layers than ``settings`` ask for, or
-            was trained on normalised observations where ``normalize`` leaves them as they are, or the reverse.
+            was trained on normalised observations where ``normalize`` leaves them as they are, or the reverse. If the
+            optimizer's state does not fit.
     """
     if init_from == RANDOM_WEIGHTS:
         return None
@@ -104,8 +106,8 @@ def initial_policy(init_from: str, task: str, settings: dict[str, Any], normaliz
     if policy.task != task:
         raise UserError(f"train.init_from: the policy was trained for the task {policy.task}, not {task}")
     layers = {name: list(weights.shape) for name, weights in policy.weights.items()}
-    asked = policy.model_copy(update={"agent": settings}).network().state_dict()
-    if layers != {name: list(weights.shape) for name, weights in asked.items()}:
+    asked = policy.model_copy(update={"agent": settings}).network()
+    if layers != {name: list(weights.shape) for name, weights in asked.state_dict().items()}:
         raise UserError(
             "train.init_from: the policy has other layers than ppo asks for; set ppo.policy_kwargs and ppo.use_sde "
             f"as in {folder / JSON_FILE}"
@@ -115,7 +117,7 @@ def initial_policy(init_from: str, task: str, settings: dict[str, Any], normaliz
             f"train.init_from: set normalize.observations to {str(not normalize.observations).lower()}, as the "
             "policy was trained"
         )
-    return policy
+    return Start(policy, read_optimizer(folder, policy.agent, settings, asked))
 
 
 def _policy_folder(init_from: str) -> Path:
@@ -157,7 +159,7 @@ def total_timesteps(train: Train, n_steps: int) -> int:
 
 
 def build_ppo(
-    settings: dict[str, Any], env: TensorEnv, normalize: Normalize, *, seed: int, initial: Policy | None = None
+    settings: dict[str, Any], env: TensorEnv, normalize: Normalize, *, seed: int, initial: Start | None = None
 ) -> TensorPPO:
     """Construct PPO in VecNormalize, as Isaac Lab does: rewards scaled, not clipped.
 
@@ -166,7 +168,7 @@ def build_ppo(
         env: The running environments.
         normalize: The params' section ``normalize``.
         seed: Seed of the weights and the training.
-        initial: A policy to start from, from :func:`initial_policy`.
+        initial: What to start from, from :func:`initial_policy`.
     """
     normalized = TensorNormalize(
         env,
@@ -178,5 +180,5 @@ def build_ppo(
     )
     model = TensorPPO(**ppo_arguments(settings), env=normalized, seed=seed, device=env.sim_device)
     if initial:
-        load_policy(model, initial)
+        load_start(model, initial)
     return model

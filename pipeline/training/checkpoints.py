@@ -13,7 +13,8 @@ from pipeline.experiment.errors import UserError, one_line
 from pipeline.experiment.files import write_atomically
 from pipeline.experiment.resume_store import ResumeStore
 from pipeline.policy.policy import FILES, Policy, PolicyError
-from pipeline.training.training_state import OPTIMIZER, PROGRESS, TrainingState, start_afresh
+from pipeline.training.optimizer_state import OPTIMIZER_FILE
+from pipeline.training.training_state import PROGRESS, TrainingState, start_afresh
 
 
 class Checkpoints(BaseCallback):
@@ -81,7 +82,7 @@ class Checkpoints(BaseCallback):
         intact: dict[int, dict[str, bytes]] = {}
         for timesteps in takewhile(self._has_policy, self._schedule(end)):
             intact[timesteps] = self.store.read(timesteps)
-        while intact and not intact[max(intact)].keys() >= {OPTIMIZER, PROGRESS}:
+        while intact and not intact[max(intact)].keys() >= {OPTIMIZER_FILE, PROGRESS}:
             del intact[max(intact)]
         return intact
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, LogEveryNTimesteps, ProgressBarCallback
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from torch.utils.tensorboard.summary import hparams
 
 from pipeline.experiment import interruption
 from pipeline.experiment.params import Train
@@ -27,6 +30,7 @@ def learn(
     timesteps: int,
     *,
     until: int | None,
+    hyperparameters: Mapping[str, Any],
     run: Run,
     store: ResumeStore,
 ) -> LearningCurve:
@@ -38,6 +42,7 @@ def learn(
         train: The params' section ``train``.
         timesteps: Length of the training, in all.
         until: Timesteps from which on VecNormalize's statistics stay as they are; None for never.
+        hyperparameters: The sections of the params that the training depends on, as plain values, for TensorBoard.
         run: Takes the TensorBoard log, and the policy so far if the run is stopped.
         store: Takes what a stopped training goes on from.
 
@@ -49,7 +54,9 @@ def learn(
     logging, task = LogEveryNTimesteps(train.log_interval), TaskStatistics(env, model._stats_window_size)
     state = TrainingState(model, curve, logging, task)
     checkpoints = Checkpoints(CHECKPOINTS, train.checkpoint_every, policy, store, state)
-    model.set_logger(Logger(str(run.folder), [TensorBoardOutputFormat(str(run.folder)), curve]))
+    board = TensorBoardOutputFormat(str(run.folder))
+    show_hyperparameters(board, hyperparameters)
+    model.set_logger(Logger(str(run.folder), [board, curve]))
     callbacks: list[BaseCallback] = [checkpoints, logging, bar]
     if train.keep_all_info:
         callbacks.append(task)
@@ -75,3 +82,23 @@ def learn(
         model.logger.close()
         bar.pbar.close()
     return curve
+
+
+def show_hyperparameters(board: TensorBoardOutputFormat, hyperparameters: Mapping[str, Any]) -> None:
+    """Write the hyperparameters for TensorBoard's tab HPARAMS, as ``ppo.learning_rate``.
+
+    SB3's ``HParam`` also writes what columns there are. TensorBoard then takes those of any one run for all: it hides a
+    param that this run does not have, and fails where this run has a number and another one a text (``lin_5e-3``).
+    """
+    _, start, _ = hparams(_flatten(hyperparameters), {})
+    board.writer.file_writer.add_summary(start)  # type: ignore[union-attr]  # it is open
+
+
+def _flatten(values: Mapping[str, Any], parent: str = "") -> dict[str, float | str]:
+    flat: dict[str, float | str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{parent}{name}.")
+        else:
+            flat[f"{parent}{name}"] = value if type(value) in (int, float, str) else json.dumps(value)
+    return flat

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -22,9 +22,23 @@ from pipeline.policy.schema import Moments
 from pipeline.ppo.ppo import TensorPPO
 from pipeline.ppo.vec_normalize import TensorMoments
 from pipeline.training.callbacks import LearningCurve, TaskStatistics
+from pipeline.training.optimizer_state import OPTIMIZER_FILE, State, encode_optimizer, load_optimizer
 
-OPTIMIZER = "optimizer.safetensors"
 PROGRESS = "progress.json"
+
+
+class Start(NamedTuple):
+    """What a training starts from: a trained policy, and the state of its optimizer if that was kept."""
+
+    policy: Policy
+    optimizer: State | None
+
+
+def load_start(model: TensorPPO, start: Start) -> None:
+    """Give ``model``, which has the same layers and the same optimizer, all of ``start``."""
+    load_policy(model, start.policy)
+    if start.optimizer is not None:
+        load_optimizer(model.policy.optimizer, start.optimizer, model.device)
 
 
 def load_policy(model: TensorPPO, policy: Policy) -> None:
@@ -70,9 +84,7 @@ class TrainingState:
 
     def files(self) -> dict[str, bytes]:
         """Encode the state at the start of a rollout: the optimizer's, and all else."""
-        state = self.model.policy.optimizer.state_dict()["state"]
-        tensors = {f"{number}.{name}": tensor for number, of in state.items() for name, tensor in of.items()}
-        return {OPTIMIZER: safetensors.torch.save(tensors), PROGRESS: to_json(self._values())}
+        return {OPTIMIZER_FILE: encode_optimizer(self.model.policy.optimizer), PROGRESS: to_json(self._values())}
 
     def _values(self) -> dict[str, Any]:
         model, logger = self.model, self.model.logger
@@ -92,7 +104,7 @@ class TrainingState:
         """Restore a state that was saved; :func:`start_afresh` comes next, as it did when the state was saved."""
         model, values = self.model, json.loads(files[PROGRESS])
         load_policy(model, policy)
-        self._load_optimizer(safetensors.torch.load(files[OPTIMIZER]))
+        load_optimizer(model.policy.optimizer, safetensors.torch.load(files[OPTIMIZER_FILE]), model.device)
         model.num_timesteps, model._n_updates = policy.timesteps, values["updates"]
         self._task_env.common_step_counter = values["steps_of_the_task"]
         model.env.training = values["normalization_learns"]
@@ -110,11 +122,3 @@ class TrainingState:
     @property
     def _task_env(self) -> Any:
         return self.model.env.venv.unwrapped
-
-    def _load_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:
-        optimizer, device = self.model.policy.optimizer, self.model.device
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, tensor in tensors.items():
-            number, _, name = key.partition(".")
-            state.setdefault(int(number), {})[name] = tensor.to(device)
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
