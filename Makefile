@@ -75,7 +75,7 @@ provenance: setup
 # Two files of tests at once: what a file's tests share, such as a pipeline that has run, is made once.
 TEST = python -m pytest --numprocesses 2 --dist loadfile
 
-## Run the tests (11 to 21 minutes; ARGS="-k video": those whose names say so)
+## Run the tests (12 to 25 minutes; ARGS="-k video": those whose names say so)
 test: setup
 	$(TEST) -m "not night" $(ARGS)
 
@@ -93,7 +93,7 @@ mutants: setup
 
 ## Invent inputs and experiments for an hour, and see each taken, or refused in one sentence
 fuzz: setup
-	FUZZ=60 python -m pytest --numprocesses 2 --timeout 0 tests/test_fuzz.py tests/test_fuzz_pipeline.py $(ARGS)
+	FUZZ=60 $(TEST) --timeout 0 -k fuzz $(ARGS)
 
 ## Stop the pipeline 100 times, in any way at any moment, and see that it ends as if nobody had (half an hour)
 crash-test: setup

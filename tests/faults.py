@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from pipeline.experiment.records import recorded_outputs
 from tests.conftest import Project, wait_until
 
 # A training with five checkpoints, long enough to be hit between any two.
@@ -67,6 +68,11 @@ def went_on_from(project: Project, experiment: str = "workspace") -> int:
     """The timesteps that the newest training of ``experiment`` went on from."""
     newest = max(project.folder.glob(f"logs/*_{experiment}_train/run.json"))
     return json.loads(newest.read_text())["resumed_from"]
+
+
+def is_recorded(project: Project, stage: str) -> bool:
+    """Whether ``stage`` stands in dvc.lock."""
+    return stage in recorded_outputs((project.folder / "dvc.lock").read_text())
 
 
 def stop_when(project: Project, happened: Callable[[], bool], way: str, *command: str, stage: str = "train") -> None:

@@ -84,8 +84,8 @@ def test_one_sample_has_no_advantages_to_normalise(given: dict[str, Any]):
 
 
 def test_a_rollout_that_no_machine_holds_is_refused_with_the_registered_steps_too():
-    with pytest.raises(UserError, match=r"train.num_envs 12500001 x ppo.n_steps 8 should be a rollout of at most 1000"):
-        resolve(params(train={"num_envs": 12_500_001}), REGISTERED)
+    with pytest.raises(UserError, match=r"train.num_envs 1000000 x ppo.n_steps 101 should be a rollout of at most 10"):
+        resolve(params(train={"num_envs": 10**6}), REGISTERED | {"n_steps": 101})
 
 
 def test_mini_batches_that_leave_a_remainder_are_refused_with_the_registered_steps_too():

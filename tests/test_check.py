@@ -11,7 +11,13 @@ from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
 
-OUTPUTS = ("models/policy.safetensors", "models/env.yaml", "metrics/evaluate.json", "videos/policy.mp4")
+OUTPUTS = (
+    ".checked.json",
+    "models/policy.safetensors",
+    "models/env.yaml",
+    "metrics/evaluate.json",
+    "videos/policy.mp4",
+)
 
 
 @pytest.fixture

@@ -194,9 +194,10 @@ def test_nothing_runs_without_a_simulation_and_a_scene(section: str):
         configuration._check_overrides(cfg, (8, 1, "cpu"))
 
 
-def test_a_field_has_a_name():
-    with pytest.raises(UserError, match=r"env: part\.terms\.0 should be the name of a field, which is text"):
-        override_all(Whole(), {"part": {"terms": {0: 1}}})
+@pytest.mark.parametrize("env", [{"part": {"terms": {0: 1}}}, {"part.limit": [{0: 1}]}], ids=str)
+def test_the_name_of_a_field_is_text(env: dict[str, Any]):
+    with pytest.raises(UserError, match="env: 0 should be the name of a field, which is text"):
+        override_all(Whole(), env)
 
 
 def test_an_event_that_would_never_happen_is_refused():

@@ -15,9 +15,11 @@ from stable_baselines3.common import evaluation as stock
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from pipeline.evaluation.episodes import play_episodes
-from pipeline.evaluation.evaluate import evaluate_policy
+from pipeline.evaluation.evaluate import configure, evaluate_policy
 from pipeline.evaluation.statistics import summarize
 from pipeline.experiment.params import Evaluate
+from pipeline.experiment.params_file import load_params
+from tests.conftest import ROOT
 from tests.toy_env import Rough, TensorToy
 from tests.toy_training import ResumableToy, Training
 from tests.written import Step, Written, episode
@@ -157,11 +159,18 @@ def test_an_evaluation_is_that_of_its_seed_whatever_was_played_before(tmp_path: 
     env.unwrapped.device, env.reset_twice = "cpu", env.reset
     policy, settings = Training(tmp_path).policy(), Evaluate(seed=5, episodes=6, num_envs=4)
     rows, metrics = evaluate_policy(env, policy, settings)
-    steps = env.unwrapped.common_step_counter
     assert evaluate_policy(env, policy, settings) == (rows, metrics)
-    assert env.unwrapped.common_step_counter == steps, "a curriculum begins at its beginning again"
+    assert env.unwrapped.common_step_counter == 20, "steps of the second; a curriculum begins at its beginning again"
     assert metrics == summarize(rows, seed=5) | {"policy_sha256": policy.sha256}
     assert evaluate_policy(env, policy, settings.model_copy(update={"seed": 6}))[0] != rows
+
+
+def test_there_are_no_more_environments_than_episodes():
+    params = load_params(ROOT / "params.yaml")
+    for episodes, num_envs, made in ((12, 500, 12), (500, 8, 8)):
+        settings = Evaluate(seed=5, episodes=episodes, num_envs=num_envs)
+        cfg = configure(params.sim, {"episode_length_s": 0.5}, settings)
+        assert (cfg.scene.num_envs, cfg.seed, cfg.episode_length_s) == (made, 5, 0.5)
 
 
 def test_the_summary_is_that_of_numpy_and_scipy():

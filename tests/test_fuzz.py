@@ -5,8 +5,10 @@ Here each test takes seconds, and invents the same every time. What `make fuzz` 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
+import json
 import math
 import os
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from ruamel.yaml import YAML
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import load_params
 from pipeline.experiment.records import read_records
+from pipeline.experiment.resume_store import ResumeStore, forget_recorded
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
@@ -89,7 +92,7 @@ def load(folder: Path, content: bytes) -> None:
         assert_one_sentence(error)
 
 
-@tries(200)
+@tries(100)
 @given(changes=st.lists(st.tuples(PATHS, VALUES), min_size=1, max_size=3), extra=st.dictionaries(st.text(), VALUES))
 def test_params_of_any_values(tmp_path: Path, changes, extra):
     params = copy.deepcopy(SHIPPED)
@@ -100,7 +103,7 @@ def test_params_of_any_values(tmp_path: Path, changes, extra):
     load(tmp_path, text.getvalue())
 
 
-@tries(100)
+@tries(60)
 @given(start=st.integers(0, 3000), cut=st.integers(0, 200), paste=st.binary(max_size=30) | st.text(max_size=30))
 @example(start=0, cut=10**6, paste="[" * 5000)
 @example(start=0, cut=0, paste="? " * 5000)
@@ -129,7 +132,7 @@ def fields_of(cfg: Any, path: str = "") -> Iterator[str]:
         yield from fields_of(item, f"{path}{name}.")
 
 
-@tries(400)
+@tries(200)
 @given(data=st.data())
 def test_fields_of_the_task_of_any_values(cartpole: Any, monkeypatch: pytest.MonkeyPatch, data):
     from pipeline.simulation import configuration
@@ -154,3 +157,81 @@ def test_fields_of_the_task_of_any_values(cartpole: Any, monkeypatch: pytest.Mon
 @example(text='{"stage": "train", "outputs": 1}')
 def test_records_of_any_text(text):
     assert all(isinstance(record, dict) for record in read_records(text))
+
+
+@pytest.fixture(scope="module")
+def policy_files() -> dict[str, bytes]:
+    """The files of a small policy."""
+    from pipeline.policy.policy import Policy
+    from pipeline.ppo.ppo import TensorPPO
+    from pipeline.ppo.vec_normalize import TensorNormalize
+    from tests.toy_env import TensorToy
+
+    agent: dict[str, Any] = {"policy": "MlpPolicy", "n_steps": 8, "batch_size": 16, "policy_kwargs": {"net_arch": [3]}}
+    model = TensorPPO(**agent, env=TensorNormalize(TensorToy()), seed=1, device="cpu")  # type: ignore[arg-type]
+    return Policy.from_sb3(model, model.env, "Toy", agent).files
+
+
+@tries(150)
+@given(data=st.data())
+def test_policies_of_any_values(tmp_path: Path, policy_files: dict[str, bytes], data):
+    from pipeline.policy.policy import JSON_FILE, WEIGHTS_FILE
+
+    content = json.loads(policy_files[JSON_FILE])
+    for path in data.draw(st.lists(st.sampled_from(list(paths_of(content))), min_size=1, max_size=2)):
+        change(content, path, data.draw(VALUES))
+    text = json.dumps(json.loads(json.dumps(content)), sort_keys=True, indent=2) + "\n"  # keys are text by then
+    act(tmp_path, {JSON_FILE: text.encode(), WEIGHTS_FILE: policy_files[WEIGHTS_FILE]})
+
+
+@tries(150)
+@given(data=st.data())
+def test_policies_of_any_bytes(tmp_path: Path, policy_files: dict[str, bytes], data):
+    name = data.draw(st.sampled_from(list(policy_files)))
+    start, cut = data.draw(st.integers(0, len(policy_files[name]))), data.draw(st.integers(0, 50))
+    paste = data.draw(st.binary(max_size=30))
+    changed = policy_files[name][:start] + paste + policy_files[name][start + cut :]
+    act(tmp_path, policy_files | {name: changed})
+
+
+def act(folder: Path, files: dict[str, bytes]) -> None:
+    """Load a policy from these files: it acts, or is refused in one sentence."""
+    import torch
+
+    from pipeline.policy.policy import Policy
+
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    try:
+        policy = Policy.load(folder)
+    except UserError as error:
+        assert_one_sentence(error)
+    else:
+        observations = torch.zeros(2, policy.observation_space.shape[0])
+        assert policy.for_inference("cpu")(observations).isfinite().all()
+
+
+@tries(150)
+@given(
+    names=st.lists(
+        st.sampled_from(
+            ["0", "8", "08", "8.bak", "1e9", "9" * 30, "finished", "x", "SHA256SUMS", "8/SHA256SUMS", "8/a"]
+        ),
+        unique=True,
+    ),
+    contents=st.lists(st.binary(max_size=200), min_size=10, max_size=10),
+)
+def test_stores_of_any_files(tmp_path_factory: pytest.TempPathFactory, names, contents):
+    folder = tmp_path_factory.mktemp("repository")
+    store = ResumeStore(folder, {}, ("a",))
+    for name, content in zip(names, contents, strict=False):
+        path = store.folder / name
+        with contextlib.suppress(FileExistsError, IsADirectoryError, NotADirectoryError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir() if content.startswith(b"\x00") else path.write_bytes(content)
+    with store:
+        assert store.read(8) == {}
+        store.set_aside([])
+        store.save(8, {"a": b"1", "b": b"2"})
+        assert store.read(8) == {"a": b"1", "b": b"2"}
+    forget_recorded(folder)

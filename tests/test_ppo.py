@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
@@ -22,7 +24,7 @@ from pipeline.ppo.ppo import TensorPPO
 from pipeline.ppo.update import Update
 from pipeline.ppo.vec_normalize import TensorNormalize
 from pipeline.training.callbacks import LearningCurve
-from tests.toy_env import Rough, TensorToy, make_env
+from tests.toy_env import Rough, TensorToy, Toy, make_env
 
 pytestmark = pytest.mark.unit
 
@@ -130,7 +132,7 @@ class Scaled(FlattenExtractor):
 def test_learns_what_stock_sb3_learns(settings, normalization, device):
     (stock, stock_env, stock_rows), (ours, env, rows) = learn_twice(settings, normalization, device)
     # On a GPU the networks round otherwise in a batch than step by step, and a mean may be near zero.
-    of_weights, of_means, of_logs = (1e-5, 1e-7, 1e-3) if device == "cpu" else (5e-5, 1e-6, 5e-3)
+    of_weights, of_means, of_logs = (1e-5, 1e-7, 1e-3) if device == "cpu" else (1e-4, 1e-6, 5e-3)
     for name, weights in stock.policy.state_dict().items():
         torch.testing.assert_close(ours.policy.state_dict()[name], weights, rtol=1e-4, atol=of_weights)
     kept = [name for name in ("obs_rms", "ret_rms") if hasattr(stock_env, name)]  # SB3 keeps those that it applies
@@ -179,6 +181,44 @@ def test_the_fast_update_learns_what_the_plain_one_learns(settings: dict[str, An
 def test_an_optimizer_that_would_not_clip_the_gradients_is_refused(policy_kwargs: dict[str, Any], name: str):
     with pytest.raises(ValueError, match=f"should be one of Adam, AdamW, SGD, with a fused step, and not {name}"):
         TensorPPO("MlpPolicy", TensorNormalize(TensorToy()), **SETTINGS, policy_kwargs=policy_kwargs)  # type: ignore[arg-type]
+
+
+class Tall(Toy):
+    """A toy whose observations are a column."""
+
+    observation_space = Box(-np.inf, np.inf, (3, 1))
+
+    def _observe(self) -> np.ndarray:
+        return super()._observe()[:, np.newaxis]
+
+
+def test_observations_of_another_shape_are_flattened_as_sb3_does():
+    flat, tall = (learn(TensorPPO, TensorToy(cls=cls))[0] for cls in (Toy, Tall))
+    for name, weights in flat.policy.state_dict().items():
+        torch.testing.assert_close(tall.policy.state_dict()[name], weights, rtol=1e-4, atol=1e-5)
+
+
+OF_ONE_KIND = "observations should be a Box, and actions a flat one"
+
+
+@pytest.mark.parametrize(
+    ("spaces", "settings", "message"),
+    [
+        ({"action_space": Discrete(2)}, {}, OF_ONE_KIND),
+        ({"action_space": Box(-1, 1, (2, 2))}, {}, OF_ONE_KIND),
+        ({"observation_space": Discrete(3)}, {}, OF_ONE_KIND),
+        ({}, {"rollout_buffer_class": type("Other", (RolloutBuffer,), {})}, "rollout_buffer_class .* not taken"),
+        ({}, {"rollout_buffer_kwargs": {"gamma": 0.5}}, "rollout_buffer_class .* not taken"),
+    ],
+    ids=str,
+)
+def test_what_has_no_effect_here_or_fails_later_is_refused(spaces: dict, settings: dict, message: str):
+    cls = type("Other", (Toy,), spaces)
+    if "observation_space" in spaces:
+        with pytest.raises(ValueError, match="observations should be a Box, and not"):
+            TensorNormalize(TensorToy(cls=cls), norm_obs=False)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        TensorPPO("MlpPolicy", TensorToy(cls=cls), **SETTINGS, **settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
@@ -262,6 +302,11 @@ def test_loaded_it_goes_on_as_it_was(tmp_path):
         assert torch.equal(loaded.policy.state_dict()[name], weights)
 
 
+def test_to_go_on_from_the_last_observations_is_refused_since_they_are_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="force_reset=False would go on from the last observations"):
+        TensorPPO.load(tmp_path / "model.zip", force_reset=False)
+
+
 class Calls(BaseCallback):
     """Lists when it is called."""
 
@@ -317,7 +362,7 @@ def test_a_number_that_is_not_finite_ends_the_training_at_that_update(what):
         learn(TensorPPO, env)
 
 
-@pytest.mark.parametrize(("learning_rate", "what"), [(1e38, "a weight"), (10.0, "a loss")])
+@pytest.mark.parametrize(("learning_rate", "what"), [(1e38, "a weight"), (10.0, "a (loss|weight)")])
 def test_weights_and_losses_that_are_not_finite_end_the_training(learning_rate: float, what: str):
     with pytest.raises(UserError, match=rf"{what} was not finite after \d+ timesteps"):
         learn(TensorPPO, TensorNormalize(TensorToy()), learning_rate=learning_rate)  # type: ignore[arg-type]

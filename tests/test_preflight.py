@@ -137,6 +137,18 @@ def test_a_folder_of_the_project_that_cannot_be_written_is_named(tmp_path: Path,
         preflight.check_folders()
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\x1bb", "{x}", "a}"])
+def test_a_path_that_usd_or_dvc_fails_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    for path in (tmp_path / "a b'\"$é#%", tmp_path / name):
+        path.mkdir()
+    monkeypatch.chdir(tmp_path / "a b'\"$é#%")
+    preflight.check_folders()
+    monkeypatch.chdir(tmp_path / name)
+    with pytest.raises(UserError, match=r"has a character that USD or DVC fails on .*; move it$") as refused:
+        preflight.check_folders()
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize("variable", ["WARP_CACHE_PATH", "XDG_CACHE_HOME", "HOME"])
 def test_a_cache_of_kernels_that_cannot_be_written_is_named_with_the_variable(
     tmp_path: Path, monkeypatch, variable: str

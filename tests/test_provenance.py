@@ -112,7 +112,7 @@ def test_results_that_nobody_has_a_record_of_are_said_to_have_none(clone: Projec
 @pytest.mark.parametrize(
     ("revision", "sentence"),
     [
-        ("main~1", "main~1 has no dvc.lock\n"),
+        ("main~2", "main~2 has no dvc.lock\n"),
         ("nowhere", "see `git log` and `dvc exp list`\n"),
     ],
 )

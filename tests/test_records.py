@@ -61,6 +61,22 @@ def test_what_is_no_record_is_left_out():
     assert records.read_records('3\n[]\nnull\n{"stage": "train"}\n{"stage"\n') == [{"stage": "train"}]
 
 
+DAMAGED = ["", "{", "\x00", "[1]", '{"outputs": [1], "stage": "train"}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_record_in_git_or_in_logs_is_left_out_and_ends_no_training(here: Path, text: str):
+    ended = record("first", "2026-01-02", a="1")
+    for name, content in (("damaged", text), ("ended", json.dumps(ended))):
+        (here / "logs" / name).mkdir(parents=True)
+        (here / "logs" / name / "run.json").write_text(content)
+    assert records.runs_here(here) == [ended]
+    records.PROVENANCE.parent.mkdir()
+    records.PROVENANCE.write_text(f"{text}\n{json.dumps(ended | {'started': 3})}\n")
+    records.add_record(ended)
+    assert [line["started"] for line in kept()] == [3]
+
+
 def test_what_dvc_lock_has_of_outputs_goes_by_stage_and_path():
     lock = """
 schema: '2.0'

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.policy.policy import Policy
 from tests.conftest import Project, wait_until
-from tests.faults import stage_processes
+from tests.faults import is_recorded, stage_processes
 
 pytestmark = pytest.mark.sim
 
@@ -28,7 +28,7 @@ def test_ctrl_c_saves_the_policy_so_far_and_records_nothing(fresh_project: Proje
     (stopped_at,) = re.findall(r"train: stopped at ([\d,]+) timesteps; the policy so far is in ", output)
     assert "DVC records nothing of this run" in output
     assert "Traceback" not in output
-    assert not (fresh_project.folder / "dvc.lock").exists()
+    assert not is_recorded(fresh_project, "train")
     (checkpoint,) = fresh_project.folder.glob("logs/*_train/checkpoint")
     assert {file.name for file in checkpoint.iterdir()} == {"policy.json", "policy.safetensors"}
     assert Policy.load(checkpoint).timesteps == int(stopped_at.replace(",", "")) > 512
@@ -41,7 +41,7 @@ def test_a_stage_ends_with_dvc(fresh_project: Project, number):
         wait_until((fresh_project.folder / "models" / "checkpoints" / "512").exists, seconds=180)
         dvc.send_signal(number)
         dvc.communicate(timeout=60)  # returns when the stage, too, has closed its output
-    assert not (fresh_project.folder / "dvc.lock").exists()
+    assert not is_recorded(fresh_project, "train")
     assert any(fresh_project.folder.glob("logs/*_train/checkpoint/policy.json"))
 
 

@@ -30,6 +30,7 @@ def test_an_experiment_leaves_its_logs_in_the_project_and_names_what_was_uncommi
     assert "evaluate:\n" in inner.run(sys.executable, "-m", "tools.provenance", "five").stdout
 
 
+@pytest.mark.night
 def test_a_training_that_dvc_was_killed_in_goes_on_after_git_and_dvc_lock_are_mended(inner: Project):
     lock = inner.folder / "dvc.lock"
     whole = lock.read_text()

@@ -33,7 +33,7 @@ def test_clips_task_statistics_and_io_descriptors_of_a_training_run(fresh_projec
         }
     )
     fresh_project.run("python", "-m", "stages.train")
-    (run,) = (fresh_project.folder / "logs").iterdir()
+    (run,) = fresh_project.folder.glob("logs/*_train")
     assert sorted(path.name for path in (run / "videos").iterdir()) == ["132.mp4", "260.mp4", "4.mp4"]
     (descriptors,) = (run / "io_descriptors").iterdir()
     described = yaml.safe_load(descriptors.read_text())

@@ -200,7 +200,11 @@ def test_data_that_nobody_has_are_one_sentence(clone: Project):
 @pytest.mark.sim
 @pytest.mark.parametrize(
     ("revision", "sentence"),
-    [("nowhere", "see `git log` and `dvc exp list`"), ("HEAD~1", "has no dvc.lock, so that it has no results")],
+    [
+        ("nowhere", "see `git log` and `dvc exp list`"),
+        ("HEAD~2", "has no dvc.lock, so that it has no results"),
+        ("HEAD~1", "dvc.lock has no results to verify"),
+    ],
 )
 def test_a_revision_without_results_is_one_sentence(project: Project, revision: str, sentence: str):
     result = project.run(*VERIFY, revision, check=False)

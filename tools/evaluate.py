@@ -30,6 +30,8 @@ def main() -> None:
         rows = evaluate(params, [policy for folder in folders for policy in find_policies(folder)], target)
     except UserError as error:
         sys.exit(f"evaluate: {error}")
+    except KeyboardInterrupt:
+        sys.exit("evaluate: stopped; nothing was written")
     write_rows(target / "evaluation.csv", rows)
     plot(rows, target / "evaluation.png")
     print(f"\n{table(rows)}\n\nwritten: {target}/evaluation.csv, evaluation.png")

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import read_text
 from pipeline.experiment.params_file import read_sections
-from pipeline.experiment.paths import PIPELINE_FILE, PROVENANCE
+from pipeline.experiment.paths import LOCK_FILE, PIPELINE_FILE, PROVENANCE
 from pipeline.experiment.provenance import machine
 from pipeline.experiment.records import read_records
 from tools.verification.fresh_clone import bring_tracked_data, check_out
@@ -50,6 +50,8 @@ def verify(revision: str | None) -> None:
 def stages_that_were_run(clone: Path) -> dict[str, Recorded]:
     """List the stages whose results in dvc.lock belong together; says of the others that they are left out."""
     stages = up_to_date(recorded_stages(clone))
+    if not any(stage.outputs for stage in stages.values()):
+        sys.exit(f"verify: {LOCK_FILE} has no results to verify")
     for name in read_sections(clone / PIPELINE_FILE)["stages"]:
         if name not in stages:
             print(f"left out: {name} was not run in this revision", flush=True)  # before what DVC prints

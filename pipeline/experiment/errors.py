@@ -16,7 +16,9 @@ class UserError(SystemExit):
 
     def __init__(self, sentence: str) -> None:
         half = LONGEST // 2
-        super().__init__(sentence if len(sentence) <= LONGEST else f"{sentence[:half]} [...] {sentence[-half:]}")
+        super().__init__(
+            one_line(sentence if len(sentence) <= LONGEST else f"{sentence[:half]} [...] {sentence[-half:]}")
+        )
 
 
 def one_line(message: object) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import read_sections
-from pipeline.experiment.paths import CODE, PARAMS_FILE, PIPELINE_FILE, STAGES
+from pipeline.experiment.paths import CHECKED, CODE, PARAMS_FILE, PIPELINE_FILE, STAGES
 
 
 class Inputs:
@@ -25,7 +25,8 @@ class Inputs:
         listed = read_sections(PIPELINE_FILE)["stages"][stage]
         self.params = read_sections(PARAMS_FILE)  # all of them
         self._sections = listed.get("params", [])
-        self._paths = [_interpolate(path, self.params) for path in listed["deps"]]
+        paths = [_interpolate(path, self.params) for path in listed["deps"]]
+        self._paths = [path for path in paths if path != str(CHECKED)]  # which follows from the others
         self.before = self._now()
 
     @property

@@ -70,23 +70,25 @@ def _device(value: Any) -> Any:
     return value
 
 
-# Numbers that torch holds in float32 with room to compute, and none that it would round to 0.
-Number = Annotated[float, BeforeValidator(_number), Field(ge=-1e15, le=1e15)]
-Positive = Annotated[Number, Field(ge=1e-15)]
-Fraction = Annotated[Number, Field(ge=0, le=1)]
+Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Integer = Annotated[int, BeforeValidator(_integer)]
-Count = Annotated[Integer, Field(gt=0, lt=2**53)]  # beyond, a number that was a float had lost digits
+Natural = Annotated[Integer, Field(gt=0)]
+# Numbers that torch holds in float32 with room to compute, and none that it would round to 0.
+Number = Annotated[Real, Field(ge=-1e15, le=1e15)]
+Positive = Annotated[Real, Field(ge=1e-15, le=1e15)]
+Fraction = Annotated[Real, Field(ge=0, le=1)]
+Count = Annotated[Natural, Field(lt=2**53)]  # beyond, a number that was a float had lost digits
 Seed = Annotated[int, BeforeValidator(_seed), Field(ge=0, lt=2**32)]
 Device = Annotated[str, BeforeValidator(_device), Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
 Flag = Annotated[bool, Field(strict=True)]
 LearningRate = Annotated[float | str, _schedule(1e-12, 10)]
 ClipRange = Annotated[float | str, _schedule(1e-12, 1e6)]
-Limit = Annotated[Number, Field(ge=1e-12, le=1e12)]  # of a norm, of a divergence
-Weight = Annotated[Number, Field(ge=-1e6, le=1e6)]  # of a term of the loss, whose gradients are squared in float32
+Limit = Annotated[Real, Field(ge=1e-12, le=1e12)]  # of a norm, of a divergence
+Weight = Annotated[Real, Field(ge=-1e6, le=1e6)]  # of a term of the loss, whose gradients are squared in float32
 Point = tuple[Number, Number, Number]
 
 
-Layers = Annotated[list[Annotated[Count, Field(le=10**6)]], Field(max_length=100)]
+Layers = Annotated[list[Annotated[Natural, Field(le=10**6)]], Field(max_length=100)]
 _LAYERS = TypeAdapter(Layers)
 
 

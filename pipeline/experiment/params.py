@@ -15,8 +15,10 @@ from pipeline.experiment.param_types import (
     Integer,
     LearningRate,
     Limit,
+    Natural,
     Point,
     Positive,
+    Real,
     Section,
     Seed,
     Weight,
@@ -24,7 +26,7 @@ from pipeline.experiment.param_types import (
 from pipeline.experiment.policy_kwargs import PolicyKwargs
 
 MOST_SAMPLES = 10**8  # of a rollout: more than 10 GB
-NumEnvs = Annotated[Count, Field(le=2**20)]  # 16 times what fits on a GPU of 80 GB
+NumEnvs = Annotated[Natural, Field(le=2**20)]  # 16 times what fits on a GPU of 80 GB
 
 
 class Sim(Section):
@@ -36,7 +38,7 @@ class Sim(Section):
     frontend: Literal["torch", "warp"]
     device: Device
     deterministic: Flag
-    threads: Annotated[Count, Field(le=1024)]
+    threads: Annotated[Natural, Field(le=1024)]
 
 
 class Ppo(Section):
@@ -44,10 +46,10 @@ class Ppo(Section):
 
     policy: Literal["MlpPolicy"] | None = None
     learning_rate: LearningRate | None = None
-    n_steps: Annotated[Count, Field(le=10**6)] | None = None
-    batch_size: Annotated[Count, Field(le=MOST_SAMPLES)] | None = None
-    n_minibatches: Annotated[Count, Field(le=MOST_SAMPLES)] | None = None  # Isaac Lab's alternative to batch_size
-    n_epochs: Annotated[Count, Field(le=10**4)] | None = None
+    n_steps: Annotated[Natural, Field(le=10**6)] | None = None
+    batch_size: Annotated[Natural, Field(le=MOST_SAMPLES)] | None = None
+    n_minibatches: Annotated[Natural, Field(le=MOST_SAMPLES)] | None = None  # Isaac Lab's alternative to batch_size
+    n_epochs: Annotated[Natural, Field(le=10**4)] | None = None
     gamma: Fraction | None = None
     gae_lambda: Fraction | None = None
     clip_range: ClipRange | None = None
@@ -59,7 +61,7 @@ class Ppo(Section):
     use_sde: Flag | None = None
     sde_sample_freq: Annotated[Integer, Field(ge=-1, le=10**6)] | None = None  # steps; -1 for whole rollouts
     target_kl: Limit | None = None
-    stats_window_size: Annotated[Count, Field(le=10**6)] | None = None  # episodes
+    stats_window_size: Annotated[Natural, Field(le=10**6)] | None = None  # episodes
     policy_kwargs: PolicyKwargs | None = None
 
     @model_validator(mode="after")
@@ -83,7 +85,7 @@ class Camera(Section):
 
     eye: Point
     target: Point
-    focal_length: Annotated[Positive, Field(ge=1, le=1000)]  # mm, on a film of 20.955 mm
+    focal_length: Annotated[Real, Field(ge=1, le=1000)]  # mm, on a film of 20.955 mm
 
 
 class TrainVideo(Section):
@@ -112,7 +114,7 @@ class Evaluate(Section):
     """The evaluation on held-out starts."""
 
     seed: Seed
-    episodes: Annotated[Count, Field(le=10**7)]  # of each of which there is a row
+    episodes: Annotated[Natural, Field(le=10**7)]  # of each of which there is a row
     num_envs: NumEnvs
 
 

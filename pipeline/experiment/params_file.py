@@ -39,7 +39,7 @@ def read_sections(path: Path) -> dict[str, Any]:
     """
     try:
         content = YAML(typ="safe", pure=True).load(_text(path))
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:  # a date that is none, a number of 5,000 digits, bytes that are no text
         raise UserError(f"{path} is not valid YAML: {one_line(error)}") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply; run `git checkout {path}`") from None

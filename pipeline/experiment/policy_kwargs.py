@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.experiment.errors import did_you_mean
-from pipeline.experiment.param_types import Flag, Fraction, NetArch, Number, Section
+from pipeline.experiment.param_types import Flag, Fraction, NetArch, Real, Section
 
 _ADAM = ("betas", "eps", "weight_decay", "amsgrad", "maximize")
 # Those with a fused step for all weights, which also clips the gradients (`pipeline/ppo/update.py`), and what it takes.
@@ -37,15 +37,15 @@ def _refuse_unknown(given: Any, allowed: Iterable[str]) -> None:
             raise ValueError(f"takes no {key}; {did_you_mean(key, allowed)}")
 
 
-Decay = Annotated[Number, Field(ge=0, lt=1)]  # of a running mean, for each step
+Decay = Annotated[Real, Field(ge=0, lt=1)]  # of a running mean, for each step
 
 
 class OptimizerKwargs(Section):
     """Arguments of torch's optimizers. The learning rate is PPO's."""
 
     betas: Annotated[list[Decay], Field(min_length=2, max_length=2)] | None = None
-    eps: Annotated[Number, Field(ge=1e-16, le=1)] | None = None  # of 0, a unit that never fires would become NaN
-    weight_decay: Annotated[Number, Field(ge=0, le=1000)] | None = None
+    eps: Annotated[Real, Field(ge=1e-16, le=1)] | None = None  # of 0, a unit that never fires would become NaN
+    weight_decay: Annotated[Real, Field(ge=0, le=1000)] | None = None
     decoupled_weight_decay: Flag | None = None
     amsgrad: Flag | None = None
     maximize: Flag | None = None
@@ -66,7 +66,7 @@ class PolicyKwargs(Section):
     net_arch: NetArch | None = None
     activation_fn: str | None = None  # by its name in torch.nn
     ortho_init: Flag | None = None
-    log_std_init: Annotated[Number, Field(ge=-20, le=20)] | None = None
+    log_std_init: Annotated[Real, Field(ge=-20, le=20)] | None = None
     full_std: Flag | None = None
     use_expln: Flag | None = None
     squash_output: Flag | None = None

@@ -114,7 +114,11 @@ def check_git() -> None:
 
 def check_folders() -> None:
     """Refuse a machine on which a folder that is written to cannot be: it would be found out when outputs are gone."""
-    root = Path(os.environ.get("DVC_ROOT", "."))
+    root = Path(os.environ.get("DVC_ROOT", ".")).absolute()
+    if not str(root).isprintable() or set("{}") & set(str(root)):
+        raise UserError(
+            f"{str(root)!r} has a character that USD or DVC fails on (a control character, {{ or }}); move it"
+        )
     for folder in (root / LOGS, root / RESUME, MODELS, METRICS, VIDEOS):
         if not _writable(folder):
             raise UserError(

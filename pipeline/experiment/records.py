@@ -33,17 +33,22 @@ def add_record(record: Mapping[str, Any]) -> None:
 
 def read_records(text: str) -> list[Record]:
     """Read the records in ``text``, one a line. Other lines are left out, such as the marks of a conflict in Git."""
-    records = []
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError):
-            records.append(json.loads(line))
-    return [record for record in records if isinstance(record, dict)]
+    return [record for line in text.splitlines() if (record := _parse(line))]
 
 
 def runs_here(root: Path) -> list[Record]:
     """Read the records of the runs on this machine that finished, below ``logs/`` of ``root``."""
-    records = (json.loads(path.read_text()) for path in root.glob(f"{LOGS}/*/run.json"))
+    records = [_parse(read_text(path)) for path in root.glob(f"{LOGS}/*/run.json")]
     return [record for record in records if "outputs" in record]
+
+
+def _parse(text: str) -> Record:
+    """Read a record; an empty one if ``text`` is none."""
+    with contextlib.suppress(ValueError, RecursionError):
+        record = json.loads(text)
+        if isinstance(record, dict) and isinstance(record.get("outputs", {}), dict):
+            return record
+    return {}
 
 
 def record_of(records: Iterable[Record], stage: str, outputs: Mapping[str, str]) -> Record | None:
@@ -56,7 +61,7 @@ def record_of(records: Iterable[Record], stage: str, outputs: Mapping[str, str])
     """
     runs = [record for record in records if record.get("stage") == stage and record.get("outputs")]
     made = [record for record in runs if record["outputs"].items() <= outputs.items()]
-    return min(made, key=lambda record: record.get("started", ""), default=None)
+    return min(made, key=lambda record: str(record.get("started", "")), default=None)
 
 
 def recorded_outputs(lock: str) -> dict[str, dict[str, str]]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 
 from pipeline.experiment.errors import UserError
@@ -36,6 +38,7 @@ class TensorPPO(PPO):
     clip_range_vf: Any
 
     def _setup_model(self) -> None:
+        self._check_supported()
         super()._setup_model()
         # It would ask the GPU at every step whether all is well; _check_finite asks once an update.
         torch.distributions.Distribution.set_default_validate_args(False)
@@ -46,14 +49,32 @@ class TensorPPO(PPO):
         )
         # gSDE draws new matrices of noise now and then, which a graph would not see.
         self._act = self._sample_actions if self.use_sde else Graphed(self._sample_actions, self.device)
-        self._finish = Graphed(self._finish_rollout, self.device)
+        # Without full_std, SB3 copies ones to the GPU again and again, which a graph cannot record.
+        recordable = getattr(self.policy.action_dist, "full_std", True)
+        self.graph_device = self.device if recordable else torch.device("cpu")
+        self._finish = Graphed(self._finish_rollout, self.graph_device)
         self.update = Update(self)
+
+    def _check_supported(self) -> None:
+        """Raise ValueError for spaces, and for an argument of SB3's PPO, that would fail later or have no effect."""
+        spaces = self.observation_space, self.action_space
+        if not all(isinstance(space, Box) for space in spaces) or len(self.action_space.shape) != 1:
+            raise ValueError(f"observations should be a Box, and actions a flat one (given: {spaces[0]}, {spaces[1]})")
+        if self.rollout_buffer_class not in (None, RolloutBuffer) or self.rollout_buffer_kwargs:
+            raise ValueError("rollout_buffer_class and rollout_buffer_kwargs are not taken: the buffer is of tensors")
+
+    @classmethod
+    def load(cls, path: Any, *arguments: Any, force_reset: bool = True, **settings: Any) -> Any:
+        """Load what :meth:`save` wrote; raises ValueError for ``force_reset=False``, as observations are not saved."""
+        if not force_reset:
+            raise ValueError("force_reset=False would go on from the last observations, which are not saved")
+        return super().load(path, *arguments, **settings)
 
     def _maybe_recommend_cpu(self, *args: Any, **kwargs: Any) -> None:
         """Do not advise against GPUs: SB3 does so for its copies to the host, which are not made here."""
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["update", "_act", "_finish", "_low", "_high", "_last_obs", "_last_original_obs"]
+        own = ["update", "graph_device", "_act", "_finish", "_low", "_high", "_last_obs", "_last_original_obs"]
         return [*super()._excluded_save_params(), *own]
 
     def get_parameters(self) -> dict[str, dict]:

@@ -51,7 +51,7 @@ class Update:
             # A graph has no branches, but a fused optimizer skips the steps that come while this is 1.
             self.optimizer.found_inf = self.stopped
         self.value_stream = SideStream(model.device)
-        self.run_epoch = Graphed(self._run_epoch, model.device)
+        self.run_epoch = Graphed(self._run_epoch, model.graph_device)
 
     def set_progress(self, remaining: float) -> None:
         """Set the learning rate and the clip ranges for the part of the training that remains, from 1 to 0."""
@@ -144,5 +144,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
 def _is_plain(policy: ActorCriticPolicy) -> bool:
     """Tell whether ``evaluate_actions`` of `gaussian.py` is that of the policy: no class, layer or noise of its own."""
     extractors = [policy.features_extractor, policy.pi_features_extractor, policy.vf_features_extractor]
-    plain = all(type(extractor) is FlattenExtractor for extractor in extractors)
-    return plain and type(policy) is ActorCriticPolicy and type(policy.action_dist) is DiagGaussianDistribution
+    if any(type(extractor) is not FlattenExtractor for extractor in extractors):
+        return False
+    flat = len(policy.observation_space.shape or ()) == 1
+    return flat and type(policy) is ActorCriticPolicy and type(policy.action_dist) is DiagGaussianDistribution

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from gymnasium.spaces import Box
 from stable_baselines3.common.vec_env import VecNormalize
 
 from pipeline.policy.export_sb3 import stock_normalize
@@ -42,6 +43,8 @@ class TensorNormalize(VecNormalize):
     ret_rms: Any
 
     def __init__(self, env: TensorEnv, **settings: Any) -> None:
+        if not isinstance(env.observation_space, Box):
+            raise ValueError(f"observations should be a Box, and not {env.observation_space}")
         super().__init__(env, **settings)
         device = str(env.sim_device)
         self.returns: Any = torch.zeros(self.num_envs, dtype=torch.float64, device=device)

@@ -18,6 +18,9 @@ def override_all(cfg: Any, env: Mapping[str, Any]) -> None:
     Raises:
         UserError: If :func:`override` refuses one, or a field is set twice: by its path, and within a section.
     """
+    for name in _names(env):
+        if not isinstance(name, str):
+            raise UserError(f"env: {name!r} should be the name of a field, which is text")
     seen: set[str] = set()
     for path in _paths(env):
         above = {path[:end] for end, letter in enumerate(path) if letter == "."}
@@ -28,11 +31,16 @@ def override_all(cfg: Any, env: Mapping[str, Any]) -> None:
         override(cfg, path, value)
 
 
+def _names(value: Any) -> Iterator[Any]:
+    """List the names of all fields in nested mappings and lists."""
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _names(item)
+    yield from value if isinstance(value, Mapping) else ()
+
+
 def _paths(env: Mapping[str, Any], parent: str = "") -> Iterator[str]:
     """Name every field that ``env`` sets by its full path."""
     for name, value in env.items():
-        if not isinstance(name, str):
-            raise UserError(f"env: {parent}{name} should be the name of a field, which is text")
         path = f"{parent}{name}"
         if isinstance(value, Mapping) and value:
             yield from _paths(value, f"{path}.")

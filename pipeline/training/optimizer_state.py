@@ -73,7 +73,7 @@ def _class(agent: dict[str, Any]) -> type[optim.Optimizer]:
 def _state_after_a_step(agent: dict[str, Any], network: nn.Module) -> State:
     """Let an optimizer such as ``agent`` asks for take a step, for the shapes of what it keeps."""
     settings = policy_arguments(agent).get("optimizer_kwargs") or {}
-    optimizer = _class(agent)(network.parameters(), lr=0.0, **settings)  # type: ignore[call-arg]  # all of them take it
+    optimizer = _class(agent)(network.parameters(), **settings)
     for weights in network.parameters():
         weights.grad = torch.zeros_like(weights)
     optimizer.step()

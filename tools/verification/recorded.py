@@ -13,7 +13,7 @@ from dvc_data.hashfile.db import HashFileDB
 from dvc_objects.fs.local import localfs
 
 from pipeline.experiment.params_file import read_sections
-from pipeline.experiment.paths import LOCK_FILE, PARAMS_FILE, PIPELINE_FILE
+from pipeline.experiment.paths import CHECKED, LOCK_FILE, PARAMS_FILE, PIPELINE_FILE
 
 Digests = dict[str, str]  # the MD5 of files and folders, as DVC has it, by path
 
@@ -35,6 +35,7 @@ def recorded_stages(folder: Path) -> dict[str, Recorded]:
 
 def _recorded(entry: dict[str, Any]) -> Recorded:
     inputs, outputs = ({file["path"]: file["md5"] for file in entry.get(kind, [])} for kind in ("deps", "outs"))
+    outputs.pop(str(CHECKED), None)  # which is no result
     return Recorded(entry["cmd"], entry.get("params", {}), inputs, outputs)
 
 
