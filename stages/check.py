@@ -23,11 +23,12 @@ from pipeline.experiment.stage import prepare_process
 def main() -> None:
     """Exit with 1 and a sentence if something is wrong with the params, the code or the assets, on this machine."""
     try:
-        params, inputs = load_params(), Inputs("check")
+        params = load_params()
         check_machine(params.sim)
         check_syntax()
         prepare_process(params.sim.threads)
         check_settings(params)
+        inputs = Inputs("check")  # now that train.init_from is known to be a folder here, and not a whole disk
         started = to_json(what_starts(params, inputs))
         if hashlib.md5(started).hexdigest() not in read_text(LOCK_FILE):
             start_simulator(params)

@@ -47,7 +47,7 @@ BAD_PARAMS = [
     ({"ppo": {"gamma": float("nan")}}, "ppo.gamma:"),
     ({"ppo": {"batch_size": 100}}, "ppo.batch_size should divide the rollout of 256"),
     ({"ppo": {"n_minibatches": 4}}, "ppo takes batch_size or n_minibatches, not both"),
-    ({"render": {"camera": {"eye": [1.0, 2.0]}}}, "render.camera"),
+    ({"render": {"camera": {"eye": [1.0, 2.0]}}}, "render.camera.eye: should be three numbers, x, y and z [m]"),
     ({"render": {"width": 161}}, "render.width: input should be a multiple of 2 (given: 161)"),
     ({"seed": -1}, "dvc exp run -S seed=$RANDOM"),
     ({"seed": 2**32}, "seed: input should be less than 4294967296"),
@@ -55,7 +55,7 @@ BAD_PARAMS = [
     ({"sim": {"physics": "bullet"}}, "sim.physics: input should be 'physx', 'ovphysx'"),
     ({"sim": {"physics": "newton_kamino"}}, "set sim.deterministic to false, or take newton_mjwarp"),
     ({"sim": {"frontend": "warp"}}, "set sim.physics to newton_mjwarp (given: physx)"),
-    ({"sim": {"device": "gpu"}}, "sim.device:"),
+    ({"sim": {"device": "gpu"}}, "sim.device: should be cpu, cuda or cuda:N (given: 'gpu')"),
     (
         {"sim": {"device": "auto"}},
         "sim.device: auto is not allowed, because a GPU gives other bits; set cpu, cuda or cuda:N",
@@ -113,7 +113,7 @@ def test_no_check_imports_torch_or_the_simulator(fresh_project: Project):
     ("content", "sentence"),
     [
         ("seed: [", "params.yaml is not valid YAML"),
-        ("seed: 1\nseed: 2\n", "params.yaml is not valid YAML"),
+        ("seed: 1\nseed: 2\n", 'params.yaml is not valid YAML: found duplicate key "seed"'),
         ("", "params.yaml has no sections"),
         ("seed: 1\n", "params.yaml: sim is missing"),
     ],

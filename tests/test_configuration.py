@@ -180,6 +180,12 @@ def test_no_step_and_no_episode_lasts_nothing_or_for_ever(changes: dict[str, flo
         configuration._check_overrides(task(**changes), (8, 1, "cpu"))
 
 
+@pytest.mark.parametrize("changes", [{"dt": 1000.0}, {"decimation": 101}, {"episode_length_s": 1e12}], ids=str)
+def test_a_step_and_an_episode_have_an_end(changes: dict[str, float]):
+    with pytest.raises(UserError, match=r"env: a step should last at most 1\.0 s .*, and an episode 1000000\.0 s"):
+        configuration._check_overrides(task(**changes), (8, 1, "cpu"))
+
+
 @pytest.mark.parametrize("given", [(9, 1, "cpu"), (8, 2, "cpu"), (8, 1, "cuda:0")])
 def test_what_follows_from_other_params_is_not_for_env_to_say(given: tuple[int, int, str]):
     with pytest.raises(UserError, match=r"env: scene\.num_envs, seed and sim\.device follow from other params"):

@@ -156,6 +156,22 @@ def test_weights_that_are_not_finite_are_refused():
         initial("pretrained")
 
 
+@pytest.mark.parametrize("folder", ["models", "models/checkpoints/512"])
+def test_what_training_itself_writes_is_to_be_copied_first(folder: str):
+    trained(Path(folder))
+    with pytest.raises(UserError, match=r"^train.init_from: models/ is what training writes; copy it: `cp -rL "):
+        initial(folder)
+
+
+@pytest.mark.parametrize("change", [{"activation_fn": "nn.ReLU"}, {"squash_output": True}], ids=str)
+def test_layers_that_compute_otherwise_are_refused(change: dict[str, Any]):
+    gsde = SETTINGS | {"use_sde": True}
+    trained(PRETRAINED, settings=gsde)
+    asked = gsde | {"policy_kwargs": SETTINGS["policy_kwargs"] | change}
+    with pytest.raises(UserError, match=r"trained with another activation or squashing; set ppo\.policy_kwargs as in"):
+        initial(PRETRAINED, asked)
+
+
 def kept(model: Any) -> dict[int, dict[str, torch.Tensor]]:
     return model.policy.optimizer.state_dict()["state"]
 

@@ -145,11 +145,13 @@ def test_leaves_the_random_numbers_of_training_alone(model, env, tmp_path):
 
 
 @pytest.mark.parametrize("name", [JSON_FILE, WEIGHTS_FILE])
-def test_missing_file_says_how_to_get_it(policy, tmp_path, name):
-    policy.save(tmp_path)
-    (tmp_path / name).unlink()
-    with pytest.raises(PolicyError, match=rf"{name} is missing; run `dvc pull .*{name}` or `dvc repro train`$"):
-        Policy.load(tmp_path)
+def test_missing_file_says_how_to_get_it(policy, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for folder, remedy in {"models": f"run `dvc pull models/{name}` or `dvc repro train`", "mine": "fetch .*"}.items():
+        policy.save(Path(folder))
+        (Path(folder) / name).unlink()
+        with pytest.raises(PolicyError, match=rf"^{folder}/{name} is missing; {remedy}$"):
+            Policy.load(Path(folder))
 
 
 def test_missing_folder_is_a_missing_file(tmp_path):
@@ -178,7 +180,7 @@ def test_refuses_a_changed_description(policy, tmp_path, old, new, message):
     policy.save(tmp_path)
     file = tmp_path / JSON_FILE
     file.write_text(file.read_text().replace(old, new, 1))
-    with pytest.raises(PolicyError, match=rf"policy\.json: .*{message}.*; run `dvc pull"):
+    with pytest.raises(PolicyError, match=rf"policy\.json: .*{message}.*; fetch the policy again"):
         Policy.load(tmp_path)
 
 
@@ -219,7 +221,7 @@ def change(weights: dict[str, torch.Tensor], what: str) -> bytes:
 def test_refuses_changed_weights(policy, tmp_path, what, message):
     policy.save(tmp_path)
     (tmp_path / WEIGHTS_FILE).write_bytes(change(dict(policy.weights), what))
-    with pytest.raises(PolicyError, match=rf"policy\.safetensors: .*{message}.*; run `dvc pull"):
+    with pytest.raises(PolicyError, match=rf"policy\.safetensors: .*{message}.*; fetch the policy again"):
         Policy.load(tmp_path)
 
 
@@ -308,7 +310,9 @@ def edited(folder: Path, path: str, value: Any) -> None:
 def test_refuses_a_policy_that_cannot_act_or_goes_on_training_to_nothing(policy, tmp_path, path, value, message):
     policy.save(tmp_path)
     edited(tmp_path, path, value)
-    with pytest.raises(PolicyError, match=rf"policy\.(json|safetensors): .*{message}.*; run `dvc pull") as error:
+    with pytest.raises(
+        PolicyError, match=rf"policy\.(json|safetensors): .*{message}.*; fetch the policy again"
+    ) as error:
         Policy.load(tmp_path)
     assert "\n" not in str(error.value)
 
@@ -329,7 +333,7 @@ def test_a_folder_or_a_pipe_in_place_of_a_file_is_refused(policy, tmp_path, name
         policy.save(tmp_path)
         (tmp_path / name).unlink()
         make(tmp_path / name)
-        with pytest.raises(PolicyError, match=f"{name}: should be a file; run `dvc pull"):
+        with pytest.raises(PolicyError, match=f"{name}: should be a file; fetch the policy again"):
             Policy.load(tmp_path)
         shutil.rmtree(tmp_path)
         tmp_path.mkdir()
@@ -341,12 +345,12 @@ def test_refuses_a_description_that_is_nested_without_end(policy, tmp_path, nest
     file = tmp_path / JSON_FILE
     for content in (nested, file.read_text().replace('"n_steps": 8', f'"n_steps": {nested}')):
         file.write_text(content)
-        with pytest.raises(PolicyError, match=r"policy\.json: .*; run `dvc pull"):
+        with pytest.raises(PolicyError, match=r"policy\.json: .*; fetch the policy again"):
             Policy.load(tmp_path)
 
 
 def test_a_name_that_is_too_long_is_one_sentence(tmp_path):
-    with pytest.raises(PolicyError, match=r"cannot be read: File name too long; run `dvc pull"):
+    with pytest.raises(PolicyError, match=r"cannot be read: File name too long; fetch the policy again"):
         Policy.load(tmp_path / ("x" * 300))
 
 

@@ -160,7 +160,7 @@ REFUSED = [
     ({"env": {"episode_length_s": {"a": 1}}}, "env.episode_length_s is 5, of type int in the task's configuration"),
     ({"env": {"decimation": None}}, "env.decimation is 2, of type int in the task's configuration (given: None)"),
     ({"env": {"decimation": 0.5}}, "env.decimation is 2, of type int in the task's configuration (given: 0.5)"),
-    ({"env": {"decimation": 300}}, "render.fps should divide the task's 0 steps a second"),
+    ({"env": {"decimation": 300}}, "env: a step should last at most 1.0 s (sim.dt"),
     (
         {"env": {"rewards.pole_pos.func": "numpy:bar"}},
         "env.rewards.pole_pos.func: numpy:bar cannot be imported: AttributeError",
@@ -176,7 +176,10 @@ REFUSED = [
         "func: DVC would not see a change of os:system; take a function of a",
     ),
     ({"env": {"commands": {"foo": 1}}}, "(given: {'foo': 1})"),
-    ({"env": {"scene.robot.spawn.usd_path": "assets/nowhere.usd"}}, "DVC would not see a change of assets/nowhere.usd"),
+    (
+        {"env": {"scene.robot.spawn.usd_path": "assets/nowhere.usd"}},
+        "there is no file assets/nowhere.usd; give",
+    ),
     ({"env": {"rewards.pole_pos.weight": None}}, "env.rewards.pole_pos.weight is -1.0, of type float"),
     ({"env": {"rewards.pole_pos.weight": float("nan")}}, "in the task's configuration (given: nan)"),
     ({"env": {"events.reset_cart_position.params.position_range": [float("nan"), 1.0]}}, "(given: [nan, 1.0])"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
@@ -67,6 +68,14 @@ def _seed(value: Any) -> Any:
 def _device(value: Any) -> Any:
     if value == "auto":
         raise ValueError("auto is not allowed, because a GPU gives other bits; set cpu, cuda or cuda:N")
+    if not isinstance(value, str) or not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", value):
+        raise ValueError("should be cpu, cuda or cuda:N")
+    return value
+
+
+def _point(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError("should be three numbers, x, y and z [m]")
     return value
 
 
@@ -79,13 +88,13 @@ Positive = Annotated[Real, Field(ge=1e-15, le=1e15)]
 Fraction = Annotated[Real, Field(ge=0, le=1)]
 Count = Annotated[Natural, Field(lt=2**53)]  # beyond, a number that was a float had lost digits
 Seed = Annotated[int, BeforeValidator(_seed), Field(ge=0, lt=2**32)]
-Device = Annotated[str, BeforeValidator(_device), Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
+Device = Annotated[str, BeforeValidator(_device)]
 Flag = Annotated[bool, Field(strict=True)]
 LearningRate = Annotated[float | str, _schedule(1e-12, 10)]
 ClipRange = Annotated[float | str, _schedule(1e-12, 1e6)]
 Limit = Annotated[Real, Field(ge=1e-12, le=1e12)]  # of a norm, of a divergence
 Weight = Annotated[Real, Field(ge=-1e6, le=1e6)]  # of a term of the loss, whose gradients are squared in float32
-Point = tuple[Number, Number, Number]
+Point = Annotated[tuple[Number, Number, Number], BeforeValidator(_point)]
 
 
 Layers = Annotated[list[Annotated[Natural, Field(le=10**6)]], Field(max_length=100)]

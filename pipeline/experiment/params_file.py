@@ -40,12 +40,18 @@ def read_sections(path: Path) -> dict[str, Any]:
     try:
         content = YAML(typ="safe", pure=True).load(_text(path))
     except (YAMLError, ValueError) as error:  # a date that is none, a number of 5,000 digits, bytes that are no text
-        raise UserError(f"{path} is not valid YAML: {one_line(error)}") from None
+        raise UserError(f"{path} is not valid YAML: {_problem(error)}") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply; run `git checkout {path}`") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} has no sections; run `git checkout {path}`")
     return content
+
+
+def _problem(error: Exception) -> str:
+    """Say what is wrong, and in which line, without ruamel's words for programmers."""
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    return f"{one_line(problem)}, in line {mark.line + 1}" if problem and mark else one_line(error)
 
 
 def _text(path: Path) -> str:

@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
+from pipeline.experiment.errors import did_you_mean
 from pipeline.policy.sb3_arguments import policy_arguments
 
 MOST_WEIGHTS = 100_000_000  # of the layers between observations and actions: 1.2 GB with Adam's moments
@@ -34,9 +35,11 @@ def build_network(agent: dict[str, Any], observation_space: Box, action_space: B
     try:
         arguments = policy_arguments(agent)
         check_activation(arguments.get("activation_fn", nn.Tanh))
-    except (AttributeError, ValueError) as error:
-        given = agent["policy_kwargs"]["activation_fn"]
-        raise ValueError(f"policy_kwargs.activation_fn: {error} (given: {given})") from None
+    except AttributeError:
+        near = did_you_mean(_activation(agent).removeprefix("nn."), nn.modules.activation.__all__)
+        raise ValueError(f"policy_kwargs.activation_fn: torch.nn has no {_activation(agent)}; {near}") from None
+    except ValueError as error:
+        raise ValueError(f"policy_kwargs.activation_fn: {error} (given: {_activation(agent)})") from None
     arguments |= {
         "use_sde": agent.get("use_sde", False),
         "ortho_init": False,
@@ -48,6 +51,10 @@ def build_network(agent: dict[str, Any], observation_space: Box, action_space: B
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"policy_kwargs: SB3 cannot build this network ({reason})") from None
+
+
+def _activation(agent: dict[str, Any]) -> str:
+    return str(agent["policy_kwargs"]["activation_fn"])
 
 
 def check_network(agent: dict[str, Any]) -> None:

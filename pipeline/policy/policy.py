@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from pipeline.experiment.errors import UserError, one_line
 from pipeline.experiment.files import to_json, write_atomically
 from pipeline.experiment.params import Ppo
+from pipeline.experiment.paths import MODELS
 from pipeline.policy.inference import InferencePolicy
 from pipeline.policy.network import build_network, check_network, count_weights
 from pipeline.policy.schema import Normalization, Space, StrictModel, describe_normalization, first_finding
@@ -194,7 +195,8 @@ def _read(path: Path) -> bytes:
 @contextlib.contextmanager
 def _explained(what: Path | str, remedy: str | None = None) -> Iterator[None]:
     """Turn the ways in which reading or checking ``what`` can fail into a PolicyError of one sentence."""
-    remedy = remedy or f"run `dvc pull {what}` or `dvc repro train`"
+    of_training = Path(what).is_relative_to(MODELS)
+    remedy = remedy or (f"run `dvc pull {what}` or `dvc repro train`" if of_training else "fetch the policy again")
     try:
         yield
     except ValidationError as error:

@@ -55,6 +55,8 @@ class Space(StrictModel):
     @classmethod
     def from_gymnasium(cls, space: gym.Space) -> Self:
         """Describe ``space``; raises ValueError if it is not a flat Box of float32."""
+        if space.shape and 0 in space.shape:
+            raise ValueError(f"{space} has no entries")
         if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1 or space.dtype != np.float32:
             raise ValueError(f"{space} is not a flat Box of float32, the only kind of space supported here")
         return cls(shape=list(space.shape), dtype="float32", low=_bound(space.low), high=_bound(space.high))

@@ -24,6 +24,7 @@ from pipeline.experiment.paths import CARTPOLE
 from pipeline.simulation.overrides import override, override_all
 
 PLACES = ("log_dir", "cooked_collider_cache_dir")  # fields that name folders of one machine and user
+LONGEST_STEP, LONGEST_EPISODE = 1.0, 1e6  # s
 EVENT_MODES = ("prestartup", "startup", "reset", "interval")  # that Isaac Lab's environments apply; others never happen
 NVIDIA_CARTPOLE = "/Classic/Cartpole/cartpole.usd"
 
@@ -102,6 +103,11 @@ def _check_overrides(cfg: Any, of_the_params: tuple[int, int, str]) -> None:
     }.items():
         if not 0 < value < math.inf:
             raise UserError(f"env.{path} should be a number greater than 0 (given: {value})")
+    if cfg.sim.dt * cfg.decimation > LONGEST_STEP or cfg.episode_length_s > LONGEST_EPISODE:
+        raise UserError(
+            f"env: a step should last at most {LONGEST_STEP} s (sim.dt {cfg.sim.dt} x decimation {cfg.decimation}), "
+            f"and an episode {LONGEST_EPISODE} s (episode_length_s {cfg.episode_length_s})"
+        )
     for name, term in vars(getattr(cfg, "events", None) or object).items():
         if getattr(term, "mode", "reset") not in EVENT_MODES:
             raise UserError(f"env.events.{name}.mode should be one of {', '.join(EVENT_MODES)} (given: {term.mode!r})")

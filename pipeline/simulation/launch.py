@@ -46,8 +46,8 @@ def running(sim: Sim, cfg: Any, log: Path) -> Iterator[TensorEnv]:
                 env = TensorEnv(_make(sim, cfg))
         except Exception as error:
             traceback.print_exc(file=file)
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            raise UserError(f"{sim.task} does not start with these sim and env: {reason}; {log} says more") from None
+            reason = f"{type(error).__name__}: {one_line(error)}; undo what env changes there ({log} says more)"
+            raise UserError(f"{sim.task} does not start with these sim and env: {reason}") from None
         gc.freeze()  # what there is now stays, and is not searched for garbage again
         gc.enable()
         try:

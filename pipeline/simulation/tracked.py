@@ -64,7 +64,9 @@ def check_file(path: str, value: str) -> None:
     """Refuse a file that is not in assets/; what is no file, nor looks like one, is left alone."""
     looks_like_one = value.lower().startswith("file:") or (Path(value).suffix in USD and "://" not in value)
     is_file = _is_file(value)
-    if (looks_like_one or is_file) and not (is_file and _is_asset(Path(value))):
+    if looks_like_one and not is_file:
+        raise UserError(f"{path}: there is no file {value}; give the path of one in {ASSETS}/")
+    if is_file and not _is_asset(Path(value)):
         raise UserError(f"{path}: DVC would not see a change of {value}; put the file into {ASSETS}/")
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Normalize, Ppo, Train, check_batch_size
-from pipeline.experiment.paths import RANDOM_WEIGHTS
+from pipeline.experiment.paths import MODELS, RANDOM_WEIGHTS
 from pipeline.policy.network import check_network
 from pipeline.policy.policy import JSON_FILE, Policy, PolicyError
 from pipeline.policy.sb3_arguments import policy_arguments, ppo_arguments
@@ -112,6 +112,11 @@ def initial_policy(init_from: str, task: str, settings: dict[str, Any], normaliz
             "train.init_from: the policy has other layers than ppo asks for; set ppo.policy_kwargs and ppo.use_sde "
             f"as in {folder / JSON_FILE}"
         )
+    if _functions(policy.agent) != _functions(settings):
+        raise UserError(
+            "train.init_from: the policy was trained with another activation or squashing; set ppo.policy_kwargs as in "
+            f"{folder / JSON_FILE}"
+        )
     if normalize.observations != bool(policy.normalization and policy.normalization.observations):
         raise UserError(
             f"train.init_from: set normalize.observations to {str(not normalize.observations).lower()}, as the "
@@ -120,9 +125,17 @@ def initial_policy(init_from: str, task: str, settings: dict[str, Any], normaliz
     return Start(policy, read_optimizer(folder, policy.agent, settings, asked))
 
 
+def _functions(agent: dict[str, Any]) -> tuple[Any, bool]:
+    """Return what a network does beside its weights: its activation, and whether it squashes its actions."""
+    arguments = policy_arguments(agent)
+    return arguments.get("activation_fn", nn.Tanh), bool(arguments.get("squash_output"))
+
+
 def _policy_folder(init_from: str) -> Path:
     """Return the folder that is named; refuse one that dvc.lock cannot name for a clone on another machine."""
     folder, project = Path(init_from), Path.cwd().resolve()
+    if folder.is_relative_to(MODELS):
+        raise UserError(f"train.init_from: {MODELS}/ is what training writes; copy it: `cp -rL {folder} pretrained`")
     try:
         inside = project in folder.resolve().parents and not folder.is_absolute()
         found = inside and folder.is_dir()
