@@ -33,6 +33,7 @@ class Part:
     span: tuple[float, float] = (0.0, 1.0)
     sizes: list[int] = field(default_factory=lambda: [1])
     nothing: tuple[str, ...] = ()
+    place: tuple[float, float] | None = (0.0, 1.0)
     files: list[str] = field(default_factory=lambda: ["assets/cartpole.usda"])
     limit: float | None = None
     asset: str = "assets/cartpole.usda"
@@ -62,6 +63,7 @@ class Whole:
         ("sizes", [], []),
         ("nothing", ["x"], ("x",)),
         ("span", [2, 2], (2, 2)),
+        ("place", None, None),
         ("function", "numpy:mean", np.mean),
         ("terms.a.b", 5, {"a.b": 5, "a": {"c": 2}}),
         ("terms.a", {"c": 5}, {"a.b": 1, "a": {"c": 5}}),

@@ -88,7 +88,7 @@ def _converted(path: str, old: Any, value: Any) -> Any:
             check_file(path, item)
     if _is_range(old) and _is_number_pair(value) and value[0] > value[1]:
         raise UserError(f"{path} should begin with the lower bound (given: {value!r})")
-    return tuple(value) if isinstance(old, tuple) else value
+    return tuple(value) if isinstance(old, tuple) and isinstance(value, list) else value
 
 
 def _is_range(value: Any) -> bool:
