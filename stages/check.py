@@ -7,37 +7,31 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import read_text, to_json, write_atomically
 from pipeline.experiment.inputs import Inputs
 from pipeline.experiment.params import Params
-from pipeline.experiment.params_file import load_params
-from pipeline.experiment.paths import ASSETS, CHECKED, CODE, LOCK_FILE, LOCKED_PACKAGES, LOGS, RANDOM_WEIGHTS, STAGES
-from pipeline.experiment.preflight import check_machine
-from pipeline.experiment.stage import prepare_process
+from pipeline.experiment.paths import ASSETS, CHECKED, CODE, LOCK_FILE, LOCKED_PACKAGES, LOGS, STAGES
+from pipeline.experiment.stage import process
+
+if TYPE_CHECKING:
+    from pipeline.policy.policy import Policy
 
 
 def main() -> None:
     """Exit with 1 and a sentence if something is wrong with the params, the code or the assets, on this machine."""
-    try:
-        params = load_params()
-        check_machine(params.sim)
+    with process("check", "stopped; nothing is changed") as params:
         check_syntax()
-        prepare_process(params.sim.threads)
-        check_settings(params)
+        initial = check_settings(params)
         inputs = Inputs("check")  # now that train.init_from is known to be a folder here, and not a whole disk
         started = to_json(what_starts(params, inputs))
         if hashlib.md5(started).hexdigest() not in read_text(LOCK_FILE):
-            start_simulator(params)
+            start_simulator(params, initial)
         inputs.check_unchanged()
         write_atomically(CHECKED, started)
-    except UserError as error:
-        sys.exit(f"check: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def check_syntax() -> None:
@@ -49,10 +43,10 @@ def check_syntax() -> None:
             raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
 
 
-def check_settings(params: Params) -> None:
+def check_settings(params: Params) -> Policy | None:
     """Let Isaac Lab and SB3 judge what only they know: the task and its fields, layers, a policy to start from.
 
-    Nothing is simulated, but importing them takes three seconds.
+    Nothing is simulated, but importing them takes three seconds. Returns the policy to start from, if there is one.
 
     Raises:
         UserError: The first thing that is wrong.
@@ -66,10 +60,11 @@ def check_settings(params: Params) -> None:
     settings = agent.resolve_settings(
         params.ppo, registered, params.train.num_envs, deterministic=params.sim.deterministic
     )
-    agent.initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
+    initial = agent.initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
     camera.check(cfg, params.render)
     if params.train.video.interval:
         camera.check_target(params.train.video.camera, "train.video.camera")
+    return initial.policy if initial else None
 
 
 def what_starts(params: Params, inputs: Inputs) -> dict[str, str | None]:
@@ -82,7 +77,7 @@ def what_starts(params: Params, inputs: Inputs) -> dict[str, str | None]:
     return {"sim, env": sections} | {str(path): inputs.digests[str(path)] for path in files}
 
 
-def start_simulator(params: Params) -> None:
+def start_simulator(params: Params, initial: Policy | None) -> None:
     """Start the simulator with two environments, and take a step, for what shows only then: a joint that is not there.
 
     Raises:
@@ -90,7 +85,6 @@ def start_simulator(params: Params) -> None:
     """
     import torch
 
-    from pipeline.policy.policy import Policy
     from pipeline.policy.schema import Space
     from pipeline.simulation import configuration, launch
 
@@ -103,12 +97,11 @@ def start_simulator(params: Params) -> None:
             env.reset_twice()
             seen, rewards, *_ = env.step(torch.zeros(2, *actions.shape, device=env.sim_device))
         except Exception as error:
-            raise UserError(f"{params.sim.task} takes no step with these sim and env: {one_line(error)}") from None
+            raise UserError(f"{params.sim.task} takes no step with these sim and env: {error}") from None
     if not (seen.isfinite().all() and rewards.isfinite().all()):
         raise UserError(f"{params.sim.task} gives numbers that are not finite with these sim and env")
-    if params.train.init_from != RANDOM_WEIGHTS:
-        policy = Policy.load(Path(params.train.init_from))
-        policy.check_matches(params.sim.task, observations.to_gymnasium(), actions.to_gymnasium())
+    if initial:
+        initial.check_matches(params.sim.task, observations.to_gymnasium(), actions.to_gymnasium())
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
 
-prepare_process = stage.prepare_process  # which the tests below leave out
+_prepare = stage._prepare  # which the tests below leave out
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(interruption, "_signals", [])
     monkeypatch.setattr(interruption, "listen", lambda: None)
-    monkeypatch.setattr(stage, "prepare_process", lambda sim: None)
+    monkeypatch.setattr(stage, "_prepare", lambda sim: None)
     return tmp_path
 
 
@@ -126,7 +126,7 @@ def test_a_process_computes_with_as_many_threads_as_the_params_say(monkeypatch: 
     monkeypatch.setattr(stage, "pin_numerics", asked.append)
     thresholds = gc.get_threshold()
     try:
-        prepare_process(3)
+        _prepare(3)
     finally:  # it is made for a process that ends soon
         atexit.unregister(gc.freeze)
         gc.set_threshold(*thresholds)

@@ -11,7 +11,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from pipeline.experiment import preflight
-from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Params
 from pipeline.experiment.params_file import load_params
 from pipeline.experiment.provenance import cpu_model
@@ -93,7 +93,7 @@ def _remote(_: Params) -> str:
     try:
         return Repo().cloud.get_remote_odb().path
     except DvcException as error:
-        raise UserError(f"{one_line(error)}; see `dvc remote list`") from None
+        raise UserError(f"{error}; see `dvc remote list`") from None
 
 
 CHECKS: dict[str, Callable[[Params], str]] = {

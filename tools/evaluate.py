@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ from typing import Any
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.metrics import write_rows
 from pipeline.experiment.params import Params
-from pipeline.experiment.params_file import load_params
 from pipeline.experiment.paths import LOGS
-from pipeline.experiment.preflight import check_machine
-from pipeline.experiment.stage import prepare_process
+from pipeline.experiment.stage import process
 
 
 def main() -> None:
@@ -23,15 +20,8 @@ def main() -> None:
     parser.add_argument("policy", nargs="+", type=Path, help="folder with a policy, or with folders of policies")
     folders = parser.parse_args().policy
     target = Path(LOGS) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_policies"
-    try:
-        params = load_params()
-        check_machine(params.sim)
-        prepare_process(params.sim.threads)
+    with process("evaluate", "stopped; nothing was written") as params:
         rows = evaluate(params, [policy for folder in folders for policy in find_policies(folder)], target)
-    except UserError as error:
-        sys.exit(f"evaluate: {error}")
-    except KeyboardInterrupt:
-        sys.exit("evaluate: stopped; nothing was written")
     write_rows(target / "evaluation.csv", rows)
     plot(rows, target / "evaluation.png")
     print(f"\n{table(rows)}\n\nwritten: {target}/evaluation.csv, evaluation.png")

@@ -1,4 +1,4 @@
-"""The evaluation of a policy as the params' section ``evaluate`` asks for it: the same numbers wherever it is asked."""
+"""The evaluation of a policy by the params' section ``evaluate``, for the stage and for ``make evaluate``."""
 
 from __future__ import annotations
 

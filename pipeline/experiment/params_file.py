@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.experiment.errors import UserError, did_you_mean, one_line
+from pipeline.experiment.errors import UserError, did_you_mean
 from pipeline.experiment.params import Params
 from pipeline.experiment.paths import PARAMS_FILE
 
@@ -51,7 +51,7 @@ def read_sections(path: Path) -> dict[str, Any]:
 def _problem(error: Exception) -> str:
     """Say what is wrong, and in which line, without ruamel's words for programmers."""
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
-    return f"{one_line(problem)}, in line {mark.line + 1}" if problem and mark else one_line(error)
+    return f"{problem}, in line {mark.line + 1}" if problem and mark else str(error)
 
 
 def _text(path: Path) -> str:

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Sim
 from pipeline.experiment.paths import LOGS, METRICS, MODELS, RESUME, VIDEOS
 
@@ -109,7 +109,7 @@ def check_git() -> None:
     except OSError:
         return
     if run.returncode and "not a git repository" not in run.stderr:
-        raise UserError(f"Git cannot read this repository: {one_line(run.stderr)}")
+        raise UserError(f"Git cannot read this repository: {run.stderr}")
 
 
 def check_folders() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pipeline.experiment import console, interruption
 from pipeline.experiment.errors import UserError
@@ -24,34 +25,51 @@ Stage = Callable[[Params, Run], None]
 
 
 def run_stage(stage: Stage) -> None:
-    """Run a stage as a process: exits with 1 after a :class:`UserError`, with 130 after Ctrl-C, SIGTERM or SIGHUP.
+    """Run a stage, and record the run.
 
     Args:
         stage: The function of the stage. It imports torch and the simulator itself, because they read the settings
             that are made here.
     """
+    name = stage.__name__
+    stopped = (
+        "stopped; DVC records nothing of this run "
+        "(`git checkout HEAD . && dvc checkout --force` brings back the committed results)"
+    )
+    with process(name, stopped) as params, Run(name, Inputs(name)) as run:
+        forget_recorded(run.root)
+        stage(params, run)
+        interruption.check()
+        run.inputs.check_unchanged()
+
+
+@contextlib.contextmanager
+def process(name: str, stopped: str) -> Iterator[Params]:
+    """Make this process ready for torch and the simulator, and see to how it ends.
+
+    It exits with 1 and the sentence of a :class:`UserError`, and with 130 and ``stopped`` after Ctrl-C, SIGTERM or
+    SIGHUP.
+
+    Args:
+        name: What its messages begin with.
+        stopped: What has become of the work of a process that is stopped.
+
+    Yields:
+        The params, which this machine can run.
+    """
     console.keep_open()
     interruption.listen()
     if "DVC_STAGE" in os.environ:
         _end_with_parent()
-    name = stage.__name__
     try:
         params = load_params()
         check_machine(params.sim)
-        prepare_process(params.sim.threads)
-        with Run(name, Inputs(name)) as run:
-            forget_recorded(run.root)
-            stage(params, run)
-            interruption.check()
-            run.inputs.check_unchanged()
+        _prepare(params.sim.threads)
+        yield params
     except UserError as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
-        print(
-            f"{name}: stopped; DVC records nothing of this run "
-            "(`git checkout HEAD . && dvc checkout --force` brings back the committed results)",
-            file=sys.stderr,
-        )
+        print(f"{name}: {stopped}", file=sys.stderr)
         sys.exit(130)
 
 
@@ -61,7 +79,7 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
-def prepare_process(threads: int) -> None:
+def _prepare(threads: int) -> None:
     """Make the settings that libraries read when they are imported: arithmetic, ``threads``, and a faster start."""
     gc.disable()  # until the simulator has started: among the million objects that it is made of there is no garbage
     gc.set_threshold(50_000, 20, 100)  # nor is there much later

@@ -23,7 +23,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 
-from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import to_json, write_atomically
 from pipeline.experiment.params import Ppo
 from pipeline.experiment.paths import MODELS
@@ -208,4 +208,4 @@ def _explained(what: Path | str, remedy: str | None = None) -> Iterator[None]:
     except RecursionError:
         raise PolicyError(f"{what}: is nested too deeply; {remedy}") from None
     except (OverflowError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        raise PolicyError(f"{what}: {one_line(error)}; {remedy}") from None
+        raise PolicyError(f"{what}: {error}; {remedy}") from None

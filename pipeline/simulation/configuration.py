@@ -18,7 +18,7 @@ from isaaclab.utils import to_dict
 from isaaclab_newton.physics import NewtonCfg
 from isaaclab_tasks.utils import resolve_task_config
 
-from pipeline.experiment.errors import UserError, did_you_mean, one_line
+from pipeline.experiment.errors import UserError, did_you_mean
 from pipeline.experiment.params import Sim
 from pipeline.experiment.paths import CARTPOLE
 from pipeline.simulation.overrides import override, override_all
@@ -80,7 +80,7 @@ def _registered(sim: Sim) -> tuple[Any, dict[str, Any]]:
         with contextlib.redirect_stdout(io.StringIO()):  # upstream prints which files it reads
             return resolve_task_config(sim.task, sim.agent, overrides=[f"physics={sim.physics}"])
     except ValueError as error:
-        raise UserError(f"sim.physics: {sim.task} cannot run on {sim.physics}: {one_line(error)}") from None
+        raise UserError(f"sim.physics: {sim.task} cannot run on {sim.physics}: {error}") from None
 
 
 def _is_exact_anyway(sim: Any) -> bool:
@@ -121,7 +121,7 @@ def _adapt_to_warp(cfg: Any, task: str) -> None:
     try:
         WarpFrontend.adapt_cfg(cfg)
     except FrontendIncompatibleError as error:
-        raise UserError(f"sim.frontend: {task} cannot run on warp: {one_line(error)}; take torch") from None
+        raise UserError(f"sim.frontend: {task} cannot run on warp: {error}; take torch") from None
 
 
 def resolve_device(device: str) -> str:

@@ -14,7 +14,7 @@ from isaaclab.app import launch_simulation
 from isaaclab.envs import DirectMARLEnvCfg
 from isaaclab_rl.entrypoints.common import request_warp_determinism
 
-from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Sim
 from pipeline.simulation.tensor_env import TensorEnv
 from pipeline.simulation.workarounds import allow_pinned_arrays_without_cuda, step_physx_on_the_calling_thread
@@ -46,7 +46,7 @@ def running(sim: Sim, cfg: Any, log: Path) -> Iterator[TensorEnv]:
                 env = TensorEnv(_make(sim, cfg))
         except Exception as error:
             traceback.print_exc(file=file)
-            reason = f"{type(error).__name__}: {one_line(error)}; undo what env changes there ({log} says more)"
+            reason = f"{type(error).__name__}: {error}; undo what env changes there ({log} says more)"
             raise UserError(f"{sim.task} does not start with these sim and env: {reason}") from None
         gc.freeze()  # what there is now stays, and is not searched for garbage again
         gc.enable()

@@ -12,7 +12,7 @@ from typing import Any
 
 from pxr import UsdUtils
 
-from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.paths import ASSETS, LOCKED_PACKAGES
 
 USD = (".usd", ".usda", ".usdc", ".usdz")
@@ -101,7 +101,7 @@ def _files_read_by(file: Path) -> list[Path]:
     try:
         found: Any = UsdUtils.ComputeAllDependencies(str(file))
     except Exception as error:
-        raise UserError(f"{file} is no USD file that can be read: {one_line(error)}") from None
+        raise UserError(f"{file} is no USD file that can be read: {error}") from None
     layers, others, _ = found
     names = [layer.realPath for layer in layers] + list(others)
     return [Path(name) for name in names if name and "://" not in name]

@@ -9,7 +9,7 @@ from pathlib import Path
 from stable_baselines3.common.callbacks import BaseCallback
 
 from pipeline.experiment import interruption
-from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import write_atomically
 from pipeline.experiment.resume_store import ResumeStore
 from pipeline.policy.policy import FILES, Policy, PolicyError
@@ -112,6 +112,5 @@ class Checkpoints(BaseCallback):
             self.state.restore(Policy.load(folder), files)
         except Exception as error:  # whatever a file whose digest is right can hold
             raise UserError(
-                f"{folder} is no checkpoint of this training ({one_line(error)}); delete {folder.parent}, and run the "
-                "same again"
+                f"{folder} is no checkpoint of this training ({error}); delete {folder.parent}, and run the same again"
             ) from None

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn, optim
 
-from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.errors import UserError
 from pipeline.policy.policy import JSON_FILE
 from pipeline.policy.sb3_arguments import policy_arguments
 
@@ -57,7 +57,7 @@ def read_optimizer(folder: Path, trained: dict[str, Any], asked: dict[str, Any],
         if not all(tensor.isfinite().all() for tensor in state.values()):
             raise ValueError("a number is not finite")
     except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"train.init_from: {path}: {one_line(error)}; fetch it again, {remedy}") from None
+        raise UserError(f"train.init_from: {path}: {error}; fetch it again, {remedy}") from None
     if _class(trained) != _class(asked) or _layout(state) != _layout(_state_after_a_step(asked, network)):
         raise UserError(
             f"train.init_from: {path} is of another optimizer, or of other layers, than ppo asks for; set "

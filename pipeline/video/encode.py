@@ -14,7 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import write_atomically
 
 GIF_WIDTH = 800
@@ -131,7 +131,7 @@ def write_mp4(path: Path, frames: np.ndarray, fps: int) -> None:
         ]
         result = subprocess.run(command, input=frames.tobytes(), capture_output=True, check=False)
         if result.returncode:
-            raise UserError(f"{path}: ffmpeg failed: {one_line(result.stderr.decode())}")
+            raise UserError(f"{path}: ffmpeg failed: {result.stderr.decode()}")
         write_atomically(path, video.read_bytes())
 
 
