@@ -48,8 +48,17 @@ digests-gpu: repro-gpu
 # The pattern names the sections of params.yaml: patterns of what to leave out took params for metrics (train.num_envs).
 ## List the experiments: what differs in their params, and how they did
 experiments: setup
-	dvc exp show --only-changed --keep '(.*:)?(return_mean|success_rate)' \
+	dvc exp show --only-changed --keep '(.*:)?(return_mean|success_rate|survival_rate)' \
 	    --drop '(?!Experiment|State|seed|(sim|env|ppo|normalize|train|evaluate|render)\.)' $(ARGS)
+
+## Run an experiment with other params than params.yaml's (PARAMS=tasks/ant.yaml; ARGS="--name ant")
+experiment: setup
+	$(if $(PARAMS),,$(error experiment needs a file of params: make experiment PARAMS=tasks/ant.yaml))
+	@cmp -s $(PARAMS) params.yaml || git diff --quiet HEAD -- params.yaml || \
+	    { echo "params.yaml has changes of its own: commit them, or undo them with \`git checkout params.yaml\`"; exit 1; }
+	cp $(PARAMS) params.yaml
+	dvc exp run $(ARGS)
+	python -m tools.summary
 
 POLICY = models/checkpoints models
 ## Evaluate policies outside the pipeline, without training again (POLICY=<folder with a policy, or with such folders>)
@@ -164,4 +173,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments evaluate record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments experiment evaluate record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean

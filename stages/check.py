@@ -14,7 +14,8 @@ from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import read_text, to_json, write_atomically
 from pipeline.experiment.inputs import Inputs
 from pipeline.experiment.params import Params
-from pipeline.experiment.paths import ASSETS, CHECKED, CODE, LOCK_FILE, LOCKED_PACKAGES, LOGS, STAGES
+from pipeline.experiment.paths import ASSETS, CHECKED, CODE, LOCK_FILE, LOCKED_PACKAGES, LOGS, STAGES, TASKS
+from pipeline.experiment.preflight import note_new_files
 from pipeline.experiment.stage import process
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def main() -> None:
     """Exit with 1 and a sentence if something is wrong with the params, the code or the assets, on this machine."""
     with process("check", "stopped; nothing is changed") as params:
         check_syntax()
+        note_new_files(TASKS / params.sim.project)
         initial = check_settings(params)
         inputs = Inputs("check")  # now that train.init_from is known to be a folder here, and not a whole disk
         started = to_json(what_starts(params, inputs))
@@ -51,12 +53,14 @@ def check_settings(params: Params) -> Policy | None:
     Raises:
         UserError: The first thing that is wrong.
     """
+    from pipeline.evaluation.episodes import find_criterion
     from pipeline.simulation import configuration, tracked
     from pipeline.training import agent
     from pipeline.video import camera
 
-    tracked.check_assets()
     cfg, registered = configuration.configure(params.sim, params.env, num_envs=params.train.num_envs, seed=params.seed)
+    tracked.check_assets()
+    find_criterion(params.sim.task)
     settings = agent.resolve_settings(
         params.ppo, registered, params.train.num_envs, deterministic=params.sim.deterministic
     )
@@ -73,7 +77,7 @@ def what_starts(params: Params, inputs: Inputs) -> dict[str, str | None]:
     They are what the stage writes. If dvc.lock has them already, the simulator has started with the same before.
     """
     sections = hashlib.sha256(repr((params.sim, params.env)).encode()).hexdigest()
-    files = (ASSETS, CODE / "simulation", LOCKED_PACKAGES, params.train.init_from)
+    files = (ASSETS, CODE / "simulation", LOCKED_PACKAGES, TASKS / params.sim.project, params.train.init_from)
     return {"sim, env": sections} | {str(path): inputs.digests[str(path)] for path in files}
 
 
@@ -94,6 +98,9 @@ def start_simulator(params: Params, initial: Policy | None) -> None:
     with launch.running(params.sim, cfg, log) as env:
         try:
             observations, actions = map(Space.from_gymnasium, (env.observation_space, env.action_space))
+        except ValueError as error:
+            raise UserError(f"{params.sim.task}: {error}") from None
+        try:
             env.reset_twice()
             seen, rewards, *_ = env.step(torch.zeros(2, *actions.shape, device=env.sim_device))
         except Exception as error:

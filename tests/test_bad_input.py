@@ -47,7 +47,10 @@ BAD_PARAMS = [
     ({"ppo": {"gamma": float("nan")}}, "ppo.gamma:"),
     ({"ppo": {"batch_size": 100}}, "ppo.batch_size should divide the rollout of 256"),
     ({"ppo": {"n_minibatches": 4}}, "ppo takes batch_size or n_minibatches, not both"),
-    ({"render": {"camera": {"eye": [1.0, 2.0]}}}, "render.camera.eye: should be three numbers, x, y and z [m]"),
+    (
+        {"render": {"camera": {"follow": False, "eye": [1.0, 2.0]}}},
+        "render.camera.eye: should be three numbers, x, y and z [m]",
+    ),
     ({"render": {"width": 161}}, "render.width: input should be a multiple of 2 (given: 161)"),
     ({"seed": -1}, "dvc exp run -S seed=$RANDOM"),
     ({"seed": 2**32}, "seed: input should be less than 4294967296"),

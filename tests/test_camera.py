@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.unit
 
 RENDER = load_params(ROOT / "params.yaml").render
-CAMERA = Camera(eye=(8.0, 0.0, 3.3), target=(0.0, 0.0, 1.95), focal_length=24.0)
+CAMERA = Camera(follow=False, eye=(8.0, 0.0, 3.3), target=(0.0, 0.0, 1.95), focal_length=24.0)
 CAMERAS = [
     {"eye": (8.0, 0.0, 3.3), "target": (0.0, 0.0, 1.95)},
     {"eye": (1.0, 2.0, 3.0), "target": (4.0, -1.0, 2.0)},
@@ -31,7 +31,9 @@ CAMERAS = [
 
 @pytest.mark.parametrize("given", CAMERAS, ids=str)
 def test_a_camera_is_turned_to_its_target_and_stays_upright(given: dict[str, Any]):
-    rotation = Rotation.from_quat(camera.looking_at(Camera(**given, focal_length=24.0)))  # x, y, z, w, as here
+    rotation = Rotation.from_quat(
+        camera.looking_at(Camera(**given, follow=False, focal_length=24.0))
+    )  # x, y, z, w, as here
     towards = np.subtract(given["target"], given["eye"])
     np.testing.assert_allclose(rotation.apply([1, 0, 0]), towards / np.linalg.norm(towards), atol=1e-12)
     assert rotation.apply([0, 1, 0])[2] == pytest.approx(0.0, abs=1e-12)
@@ -40,7 +42,7 @@ def test_a_camera_is_turned_to_its_target_and_stays_upright(given: dict[str, Any
 
 def test_what_is_in_view_ends_at_the_edges_of_the_film():
     # At 10 m, a film of 20.955 mm behind 20.955 mm shows 10 m across, and at 2:1 five metres of height.
-    asked = Camera(eye=(10.0, 1.0, 2.0), target=(0.0, 1.0, 2.0), focal_length=20.955)
+    asked = Camera(follow=False, eye=(10.0, 1.0, 2.0), target=(0.0, 1.0, 2.0), focal_length=20.955)
     render = RENDER.model_copy(update={"camera": asked, "width": 200, "height": 100})
     points = [(0, 1, 2), (0, 5.99, 2), (0, 6.01, 2), (0, -3.99, 2), (0, -4.01, 2), (0, 1, 4.49), (0, 1, 4.51)]
     points += [(0, 1, -0.49), (0, 1, -0.51), (11, 1, 2), (5, 3.49, 2), (5, 3.51, 2)]
@@ -55,7 +57,7 @@ def test_what_is_in_view_ends_at_the_edges_of_the_film():
 def test_the_cart_at_the_ends_of_its_way_and_an_upright_pole_are_in_view(height, focal_length, pixels, seen):
     # From 9.86 m before the pole, half the width is 20.955 / 2 / 33 * 9.86 = 3.130 m for the 3.125 m of the cart's way;
     # of that, 150 / 480 are 0.978 m for the 0.97 m of the pole, and 148 / 480 are 0.965 m.
-    asked = Camera(eye=(10.0, 0.0, height), target=(0.0, 0.0, height), focal_length=focal_length)
+    asked = Camera(follow=False, eye=(10.0, 0.0, height), target=(0.0, 0.0, height), focal_length=focal_length)
     render = RENDER.model_copy(update={"camera": asked, "width": 480, "height": pixels})
     if seen:
         framing.check_cartpole_in_view(render)
@@ -66,14 +68,14 @@ def test_the_cart_at_the_ends_of_its_way_and_an_upright_pole_are_in_view(height,
 
 @pytest.mark.parametrize("aside", [0.01, -0.01])
 def test_both_ends_of_the_carts_way_are_in_view(aside: float):
-    asked = Camera(eye=(10.0, aside, 2.0), target=(0.0, aside, 2.0), focal_length=33.0)
+    asked = Camera(follow=False, eye=(10.0, aside, 2.0), target=(0.0, aside, 2.0), focal_length=33.0)
     with pytest.raises(UserError, match="does not see the cartpole all along its rail"):
         framing.check_cartpole_in_view(RENDER.model_copy(update={"camera": asked, "width": 480, "height": 150}))
 
 
 def test_the_camera_beside_each_environment_is_as_asked_for():
-    cfg: Any = SimpleNamespace(scene=SimpleNamespace())
-    asked = Camera(eye=(8.0, 0.0, 3.3), target=(0.0, 0.0, 1.95), focal_length=30.0)
+    cfg: Any = SimpleNamespace(scene=SimpleNamespace(robot=with_asset("assets/cartpole.usda")))
+    asked = Camera(follow=False, eye=(8.0, 0.0, 3.3), target=(0.0, 0.0, 1.95), focal_length=30.0)
     camera.add_camera(cfg, asked, width=100, height=60, samples=3)
     placed = cfg.scene.camera
     assert (placed.width, placed.height, placed.data_types) == (300, 180, ["rgb"])
@@ -82,6 +84,43 @@ def test_the_camera_beside_each_environment_is_as_asked_for():
     assert (placed.spawn.focal_length, placed.spawn.horizontal_aperture) == (30.0, 20.955)
     assert cfg.scene.studio.spawn.usd_path == "assets/studio.usda"
     assert {cfg.scene.studio.prim_path, placed.prim_path} == {"{ENV_REGEX_NS}/Studio", "{ENV_REGEX_NS}/Camera"}
+
+
+def test_another_robot_has_no_studio_around_it():
+    cfg: Any = SimpleNamespace(scene=SimpleNamespace(robot=with_asset("/ant.usd"), light=None))
+    camera.add_camera(cfg, CAMERA, width=100, height=60)
+    assert set(vars(cfg.scene)) == {"robot", "light", "camera"}
+
+
+def with_asset(path: str) -> Any:
+    return SimpleNamespace(spawn=SimpleNamespace(usd_path=path))
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_camera_that_follows_is_moved_with_the_robot_but_not_up_and_down(follow: bool):
+    moved: list[Any] = []
+    pictures = SimpleNamespace(output={"rgb": SimpleNamespace(torch=torch.zeros(2, 2, 2, 4, dtype=torch.uint8))})
+    placed = SimpleNamespace(data=pictures, set_world_poses_from_view=lambda *poses: moved.extend(poses))
+    robot = SimpleNamespace(
+        data=SimpleNamespace(root_pos_w=SimpleNamespace(torch=torch.tensor([[3.0, -1, 0.7], [9, 20, 5]])))
+    )
+    scene = Scene(camera=placed)
+    scene.articulations, scene.env_origins = {"robot": robot}, torch.tensor([[1.0, -1.0, 0.0], [9.0, 9.0, 2.5]])
+    asked = CAMERA.model_copy(update={"follow": follow, "eye": (4.0, 0.0, 3.0), "target": (0.5, 0.0, 1.0)})
+    camera.capture_frames(SimpleNamespace(unwrapped=SimpleNamespace(scene=scene)), asked)  # type: ignore[arg-type]
+    eye, target = moved or (None, None)
+    assert (eye is None) != follow
+    if eye is not None and target is not None:
+        assert eye.tolist() == [[7.0, -1.0, 3.0], [13.0, 20.0, 5.5]]
+        assert target.tolist() == [[3.5, -1.0, 1.0], [9.5, 20.0, 3.5]]
+    assert robot.data.root_pos_w.torch[0, 2] == pytest.approx(0.7), "the simulator's own numbers stay as they are"
+
+
+class Scene(dict):
+    """A scene whose sensors go by their names."""
+
+    articulations: dict[str, Any]
+    env_origins: torch.Tensor
 
 
 def test_only_the_projects_cartpole_has_to_be_in_view():

@@ -120,10 +120,10 @@ def test_only_stages_see_all_of_the_params():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_says_what_it_is_for_and_depends_on_the_locked_packages(stage):
+def test_a_stage_says_what_it_is_for_and_depends_on_packages_assets_and_the_project_of_its_task(stage):
     assert STAGES[stage]["desc"]
     assert "requirements.txt" in STAGES[stage]["deps"]
-    assert "assets" in STAGES[stage]["deps"]
+    assert {"assets", "tasks/${sim.project}"} <= set(STAGES[stage]["deps"])
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "render"])

@@ -46,13 +46,14 @@ def test_the_table_has_a_line_a_policy():
         "models/checkpoints/512          512  4.941  (4.938 to 4.945)   99.7%",
         "models                      614,400  4.941  (-2.000 to 4.945)  100.0%",
     ]
-    assert evaluate.table([{"policy": "models", "timesteps": 512, **ROW}]).endswith("(4.938 to 4.945)"), "no success"
+    head, row = evaluate.table([{"policy": "models", "timesteps": 512, **ROW, "survival_rate": 0.25}]).splitlines()
+    assert (head.split("  ")[-1], row.split()[-1]) == ("survival rate", "25.0%")
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("success", [{}, {"success_rate": 0.5}], ids=["another task", "cartpole"])
-def test_the_picture_is_drawn(tmp_path: Path, success: dict[str, float]):
-    evaluate.plot([{"timesteps": steps, **ROW, **success} for steps in (512, 1024)], tmp_path / "evaluation.png")
+@pytest.mark.parametrize("rate", ["success_rate", "survival_rate"])
+def test_the_picture_is_drawn(tmp_path: Path, rate: str):
+    evaluate.plot([{"timesteps": steps, **ROW, rate: 0.5} for steps in (512, 1024)], tmp_path / "evaluation.png")
     assert (tmp_path / "evaluation.png").read_bytes().startswith(b"\x89PNG")
 
 

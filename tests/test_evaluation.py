@@ -7,16 +7,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.registration import EnvSpec
+from isaaclab.envs.mdp import is_alive
 from scipy import stats
 from stable_baselines3.common import evaluation as stock
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from pipeline.evaluation.episodes import play_episodes
+from pipeline.evaluation.episodes import Criterion, find_criterion, play_episodes
 from pipeline.evaluation.evaluate import configure, evaluate_policy
 from pipeline.evaluation.statistics import summarize
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Evaluate
 from pipeline.experiment.params_file import load_params
 from tests.conftest import ROOT
@@ -27,9 +31,11 @@ from tests.written import Step, Written, episode
 pytestmark = pytest.mark.unit
 
 
-def play(*trajectories: list[Step], episodes: int, **settings: Any) -> list[dict[str, Any]]:
+def play(
+    *trajectories: list[Step], episodes: int, criterion: Criterion | None = None, **settings: Any
+) -> list[dict[str, Any]]:
     env: Any = Written(*trajectories, **settings)
-    return play_episodes(env, lambda observations: observations, episodes)
+    return play_episodes(env, lambda observations: observations, episodes, criterion)
 
 
 UP = [0.0] * 6
@@ -130,10 +136,67 @@ def test_the_policy_acts_on_the_observations_after_the_second_reset():
     assert torch.rad2deg(torch.cat(env.actions)).flatten().tolist() == pytest.approx([20.0, 40.0, 60.0])
 
 
-def test_a_task_without_a_cartpole_has_returns_and_lengths_alone():
-    (row,) = play(episode(UP), episodes=1, joints=("cart_to_pole", "knee"))
-    assert row == {"episode": 0, "environment": 0, "return": 6.0, "length": 6, "share": 1.0}
-    assert "success_rate" not in summarize([row, row], seed=0)
+@pytest.mark.parametrize("joints", [("cart_to_pole", "knee"), ("cart_to_pole", "slider_to_cart", "knee")])
+def test_of_a_task_without_a_cartpole_and_a_criterion_it_is_said_which_episodes_lasted(joints: tuple[str, ...]):
+    rows = play(episode(UP), episode(UP, end="terminated"), episode(UP, end="both"), episodes=3, joints=joints)
+    assert rows[0] == {"episode": 0, "environment": 0, "return": 6.0, "length": 6, "survived": 1, "share": 1 / 3}
+    assert [row["survived"] for row in rows] == [1, 0, 0]
+    metrics = summarize(rows, seed=0)
+    assert metrics["survival_rate"] == pytest.approx(1 / 3)
+    assert not {"success_rate", "pole_angle_rms", "cart_displacement_max", "effort_rms"} & set(metrics)
+
+
+def leans_left(task: Any) -> torch.Tensor:
+    """A criterion that no cartpole has of itself."""
+    return task.scene.articulations["robot"].data.joint_pos.torch[:, 0] < 0
+
+
+@pytest.mark.parametrize(
+    ("success", "lasted"),
+    [
+        (1, episode([-50.0] * 6)),
+        (1, episode([50.0, 50.0, *[-50.0] * 4])),
+        (0, episode(UP)),
+        (0, episode([*[-50.0] * 5, 50.0])),
+        (0, episode([-50.0] * 6, end="terminated")),
+    ],
+    ids=["all the time", "for the last second alone", "never", "not in the last step", "terminated"],
+)
+@pytest.mark.parametrize("other_joint", ["knee", "slider_to_cart"], ids=["another robot", "a cartpole"])
+def test_the_criterion_of_a_task_says_what_success_is(success: int, lasted: list[Step], other_joint: str):
+    rows = play(lasted, episodes=1, criterion=leans_left, joints=("cart_to_pole", other_joint))
+    assert [row["success"] for row in rows] == [success]
+    assert "survived" not in rows[0]
+    assert ("pole_angle_rms" in rows[0]) == (other_joint == "slider_to_cart"), "a cartpole keeps its measures"
+    assert summarize(rows, seed=0)["success_rate"] == success
+
+
+def register(monkeypatch: pytest.MonkeyPatch, task: str, **kwargs: str) -> str:
+    """Register a task until the test is over."""
+    spec = EnvSpec(task, entry_point="isaaclab.envs:ManagerBasedRLEnv", kwargs=kwargs)
+    monkeypatch.setitem(gym.registry, task, spec)
+    return task
+
+
+def test_a_task_registers_its_criterion_by_name(monkeypatch: pytest.MonkeyPatch):
+    task = register(monkeypatch, "Own", success_entry_point="isaaclab.envs.mdp:is_alive")
+    assert find_criterion(task) is find_criterion(f"isaaclab_tasks:{task}") is is_alive
+    assert find_criterion("Isaac-Cartpole") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("os:getcwd", "DVC would not see a change of os; "),
+        ("isaaclab.envs.mdp:is_alife", "cannot be imported: AttributeError"),
+        ("is_alive", "should be a function, as package.module:function"),
+    ],
+)
+def test_a_criterion_that_dvc_would_not_see_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, sentence: str):
+    task = register(monkeypatch, "Own", success_entry_point=name)
+    with pytest.raises(UserError, match=r"^success_entry_point of Own") as refused:
+        find_criterion(task)
+    assert sentence in str(refused.value)
 
 
 def test_returns_and_lengths_are_those_of_sb3s_evaluate_policy():
@@ -143,7 +206,7 @@ def test_returns_and_lengths_are_those_of_sb3s_evaluate_policy():
     stock_toy.seed(3)
     first = toy.reset()
     unwrapped = SimpleNamespace(scene=SimpleNamespace(articulations={}), step_dt=1.0, device="cpu")
-    env: Any = SimpleNamespace(num_envs=4, reset_twice=lambda: first, step=toy.step, unwrapped=unwrapped)
+    env: Any = SimpleNamespace(num_envs=4, reset_twice=lambda: first, step=toy.step, unwrapped=unwrapped, task=None)
     rows = play_episodes(env, lambda observations: torch.tanh(observations[:, 1:] / 20), 30)
     policy: Any = SimpleNamespace(predict=lambda observations, **_: (np.tanh(observations[:, 1:] / 20), None))
     returns: Any
@@ -153,7 +216,8 @@ def test_returns_and_lengths_are_those_of_sb3s_evaluate_policy():
     assert sorted(row["return"] for row in rows) == pytest.approx(sorted(returns), rel=1e-5)
 
 
-def test_an_evaluation_is_that_of_its_seed_whatever_was_played_before(tmp_path: Path):
+def test_an_evaluation_is_that_of_its_seed_whatever_was_played_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    register(monkeypatch, "Toy")
     env: Any = ResumableToy()
     env.unwrapped.scene, env.unwrapped.step_dt = SimpleNamespace(articulations={}), 1.0
     env.unwrapped.device, env.reset_twice = "cpu", env.reset

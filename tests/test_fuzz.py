@@ -135,7 +135,7 @@ def fields_of(cfg: Any, path: str = "") -> Iterator[str]:
 @tries(200)
 @given(data=st.data())
 def test_fields_of_the_task_of_any_values(cartpole: Any, monkeypatch: pytest.MonkeyPatch, data):
-    from pipeline.simulation import configuration
+    from pipeline.simulation import checks, configuration
     from pipeline.simulation.overrides import override_all
 
     monkeypatch.chdir(ROOT)
@@ -144,7 +144,7 @@ def test_fields_of_the_task_of_any_values(cartpole: Any, monkeypatch: pytest.Mon
     cfg = copy.deepcopy(cartpole)
     try:
         override_all(cfg, env)
-        configuration._check_overrides(cfg, (4, 1, "cpu"))
+        checks.check_values(cfg, (4, 1, "cpu"))
     except UserError as error:
         assert_one_sentence(error)
     else:

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.unit
 
 TRAIN = read_sections(ROOT / "dvc.yaml")["stages"]["train"]
 RANDOM_WEIGHTS = "assets/random_weights.md"
-DEPENDENCIES = [RANDOM_WEIGHTS if path.startswith("$") else path for path in TRAIN["deps"]]
+GIVEN = {"${train.init_from}": RANDOM_WEIGHTS, "tasks/${sim.project}": "tasks/isaaclab"}  # by params.yaml
+DEPENDENCIES = [str(GIVEN.get(path, path)) for path in TRAIN["deps"]]
 GPUS = ["NVIDIA H100, 570.1"]
 
 # A value of each section of params.yaml, and another.
@@ -113,7 +114,7 @@ def test_what_the_stage_does_not_read_may_change(folder: Path):
 def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The real stage with files of one line, on a machine with one GPU; and the current folder."""
     for path in DEPENDENCIES:
-        if path.startswith("pipeline"):
+        if path.startswith(("pipeline", "tasks")):
             (tmp_path / path).mkdir(parents=True)
         elif (ROOT / path).is_file():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +158,7 @@ def test_a_training_on_other_files_has_another_identity(training: Path, path: st
     before = identity()
     file = training / path
     if file.is_dir():
-        file = file / ("cartpole.usda" if path == "assets" else "other.py")
+        file = file / {"assets": "cartpole.usda", "tasks/isaaclab": "pyproject.toml"}.get(path, "other.py")
     file.write_text("another line")
     # What the check has written follows from the others, and is not there where a stage is run by itself.
     assert (identity() != before) == (path != str(CHECKED))

@@ -38,6 +38,8 @@ def place(tmp_path: Path) -> Project:
     """The Makefile beside a finished `.venv` whose programs write what they are asked into the file `asked`."""
     for name in ("requirements.txt", "requirements-dev.txt", "Makefile"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    for name in ("params.yaml", "other.yaml"):
+        (tmp_path / name).write_text("seed: 1\n")
     for program in PROGRAMS:
         path = tmp_path / ".venv" / "bin" / program
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +95,7 @@ def test_what_readers_are_told_to_make_is_a_target(file: str):
 def test_the_commands_of_a_target_exist_and_take_their_arguments(
     place: Project, target: str, monkeypatch: pytest.MonkeyPatch
 ):
-    commands = asked(place, target, "INDEX=https://localhost/simple")
+    commands = asked(place, target, "INDEX=https://localhost/simple", "PARAMS=other.yaml")
     assert commands
     for program, *words in commands:
         assert program in PROGRAMS
@@ -140,6 +142,7 @@ def takes(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> boo
     [
         "repro",
         "repro-gpu",
+        "experiment",
         "experiments",
         "test",
         "test-unit",
@@ -151,7 +154,8 @@ def takes(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> boo
     ],
 )
 def test_args_reach_the_command_of_the_target(place: Project, target: str):
-    given, without = asked(place, target, "ARGS=--one 'two words'"), asked(place, target)
+    without = asked(place, target, "PARAMS=other.yaml")
+    given = asked(place, target, "PARAMS=other.yaml", "ARGS=--one 'two words'")
     with_them = [command for command in given if command not in without]
     assert with_them
     assert all({"--one", "two words"} < set(command) for command in with_them)
@@ -186,6 +190,23 @@ def test_repro_mends_first_and_sums_up_only_what_did_not_fail(place: Project):
     assert "tools.summary" not in (place.folder / "asked").read_text()
 
 
+def test_an_experiment_has_the_params_of_the_file_that_is_named_and_loses_no_others(place: Project):
+    params, other = place.folder / "params.yaml", place.folder / "other.yaml"
+    place.run("git", "init", "--quiet")
+    place.run("git", "add", "params.yaml")
+    place.run("git", "-c", "user.name=Test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "Params")
+    other.write_text("seed: 2\n")
+    params.write_text("seed: 3\n")
+    refused = place.run("make", "experiment", "PARAMS=other.yaml", check=False)
+    assert "params.yaml has changes of its own" in refused.stdout
+    assert params.read_text() == "seed: 3\n"
+    assert "make experiment PARAMS=" in place.run("make", "experiment", check=False).stderr
+    params.write_text("seed: 1\n")
+    assert asked(place, "experiment", "PARAMS=other.yaml") == [["dvc", "exp", "run"], ["python", "-m", "tools.summary"]]
+    assert params.read_text() == "seed: 2\n"
+    assert asked(place, "experiment", "PARAMS=other.yaml"), "once more, after an experiment that failed"
+
+
 def test_commands_see_no_packages_of_another_python_and_write_bytecode(place: Project):
     theirs: dict[str, Any] = dict.fromkeys(("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"), "x")
     place.run("make", "doctor", **theirs)
@@ -196,7 +217,15 @@ def test_commands_see_no_packages_of_another_python_and_write_bytecode(place: Pr
 
 
 def test_clean_removes_the_environment_and_nothing_that_was_trained(place: Project):
-    kept = ("models/policy.json", "logs/run/run.json", ".resume/a/b", ".dvc/cache/c", "Makefile")
+    kept = (
+        "params.yaml",
+        "other.yaml",
+        "models/policy.json",
+        "logs/run/run.json",
+        ".resume/a/b",
+        ".dvc/cache/c",
+        "Makefile",
+    )
     for name in (*kept, "tools/__pycache__/x.pyc", ".ruff_cache/x", ".pytest_cache/x"):
         (place.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (place.folder / name).touch()

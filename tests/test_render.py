@@ -63,7 +63,9 @@ def test_another_seed_gives_another_video(project: Project):
 
 def test_a_camera_that_misses_the_cartpole_is_refused_in_one_sentence(project: Project):
     try:
-        project.edit_params({"render": {"camera": {"eye": [3.0, 0.0, 3.3], "target": [0, 0, 2], "focal_length": 24}}})
+        project.edit_params(
+            {"render": {"camera": {"follow": False, "eye": [3.0, 0.0, 3.3], "target": [0, 0, 2], "focal_length": 24}}}
+        )
         result = project.run("python", "-m", "stages.render", check=False)
     finally:
         project.run("git", "checkout", "--quiet", "--", ".")

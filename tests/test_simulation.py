@@ -148,7 +148,7 @@ def test_a_path_that_the_task_does_not_have_is_one_sentence(fresh_project: Proje
     assert sentence in result.stderr.splitlines()[-1]
 
 
-FAR_AWAY = {"eye": [68.0, 0.0, 3.3], "target": [0.0, 0.0, 1.95], "focal_length": 24.0}
+FAR_AWAY = {"follow": False, "eye": [68.0, 0.0, 3.3], "target": [0.0, 0.0, 1.95], "focal_length": 24.0}
 REFUSED = [
     ({"env": {"rewards.pole_pos.weight": "abc"}}, "env.rewards.pole_pos.weight is -1.0, of type float in the task's"),
     ({"env": {"scene.robot": "abc"}}, "env.scene.robot is a section"),
@@ -173,7 +173,7 @@ REFUSED = [
     ({"env": {"rewards.pole_pos.func": "lambda: 9**9**9"}}, "func should be a function, as package.module:function"),
     (
         {"env": {"rewards.pole_pos.func": "os:system"}},
-        "func: DVC would not see a change of os:system; take a function of a",
+        "func: DVC would not see a change of os; take a package in",
     ),
     ({"env": {"commands": {"foo": 1}}}, "(given: {'foo': 1})"),
     (
@@ -191,6 +191,8 @@ REFUSED = [
     ({"env": {"sim.gravity": ["a", "a", "a"]}}, "env.sim.gravity is (0.0, 0.0, -9.81), of type tuple"),
     ({"env": {"sim.gravity": []}}, "env.sim.gravity is (0.0, 0.0, -9.81), of type tuple"),
     ({"env": {"terminations.cart_out_of_bounds.params.bounds": [3, -3]}}, "bounds should begin with the lower bound"),
+    ({"env": {"terminations.time_out": None}}, "a term should have time_out"),
+    ({"env": {"terminations": None}}, "a term should have time_out"),
     ({"env": {"events.reset_pole_position.mode": "resett"}}, "env.events.reset_pole_position.mode should be one of"),
     (
         {"env": {"rewards.alive.weight": 2.0, "rewards": {"alive": {"weight": 3.0}}}},

@@ -37,11 +37,14 @@ def test_a_function_of_a_locked_package_is_found(name: str):
         ("numpy:", "should be a function"),
         (":mean", "should be a function"),
         ("numpy:linalg.norm", "should be a function"),
-        ("os:system", "take a function of a package in requirements.txt"),
-        ("builtins:eval", "take a function of a package in requirements.txt"),
-        ("pipeline.experiment.files:read_json", "take a function of a package in requirements.txt"),
-        ("pytest:main", "take a function of a package in requirements.txt"),
-        ("nowhere:f", "take a function of a package in requirements.txt"),
+        ("os:system", "take a package in requirements.txt, or put the code into a project in tasks/"),
+        ("builtins:eval", "take a package in requirements.txt, or put the code into a project in tasks/"),
+        (
+            "pipeline.experiment.files:read_json",
+            "take a package in requirements.txt, or put the code into a project in tasks/",
+        ),
+        ("pytest:main", "take a package in requirements.txt, or put the code into a project in tasks/"),
+        ("nowhere:f", "take a package in requirements.txt, or put the code into a project in tasks/"),
         ("numpy.nowhere:f", "cannot be imported: ModuleNotFoundError"),
         ("numpy:nowhere", "cannot be imported: AttributeError"),
         ("numpy:pi", "numpy:pi is none"),
@@ -61,7 +64,7 @@ def test_code_of_elsewhere_does_not_even_run(here: Path, monkeypatch: pytest.Mon
     (here / folder / "mine.py").write_text("open('it ran', 'w'); raise SystemExit(0)\ndef f(): pass\n")
     (here / "requirements.txt").write_text("mine==1.0\n")
     monkeypatch.syspath_prepend(str(here / folder))
-    with pytest.raises(UserError, match="DVC would not see a change of mine:f"):
+    with pytest.raises(UserError, match="DVC would not see a change of mine; "):
         tracked.find_function("env.f", "mine:f")
     assert not (here / "it ran").exists()
     assert "mine" not in sys.modules
@@ -72,7 +75,7 @@ def test_a_module_that_ends_the_process_is_refused(monkeypatch: pytest.MonkeyPat
         sys.exit(0)
 
     monkeypatch.setattr(tracked.importlib, "import_module", end)
-    with pytest.raises(UserError, match="numpy:mean cannot be imported: SystemExit"):
+    with pytest.raises(UserError, match="numpy cannot be imported: SystemExit"):
         tracked.find_function("env.f", "numpy:mean")
 
 
@@ -134,5 +137,11 @@ def test_an_asset_that_reads_files_elsewhere_is_refused(here: Path, usd: str, se
 def test_a_submodule_among_the_assets_is_refused(here: Path):
     (here / "assets" / "robots").mkdir()
     (here / "assets" / "robots" / ".git").write_text("gitdir: ../../.git/modules/robots\n")
-    with pytest.raises(UserError, match=r"^assets/robots: `dvc exp run` fails on a Git submodule; copy its files"):
+    with pytest.raises(UserError, match=r"^assets/robots/\.git makes a repository within this one, on which `dvc exp"):
+        tracked.check_assets()
+
+
+def test_a_link_to_a_folder_among_the_assets_is_refused(here: Path):
+    (here / "assets" / "robots").symlink_to(here.parent / "outside")
+    with pytest.raises(UserError, match=r"^assets/robots is a link to a folder, into which DVC does not look"):
         tracked.check_assets()

@@ -15,7 +15,7 @@ from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
 
-CAMERA = {"eye": [8.0, 0.0, 3.3], "target": [0.0, 0.0, 1.95], "focal_length": 24.0}
+CAMERA = {"follow": False, "eye": [8.0, 0.0, 3.3], "target": [0.0, 0.0, 1.95], "focal_length": 24.0}
 
 
 def test_clips_task_statistics_and_io_descriptors_of_a_training_run(fresh_project: Project):

@@ -52,6 +52,8 @@ def test_a_frame_lasts_a_whole_number_of_steps():
     assert [encode.steps_per_frame(fps, 1 / 60) for fps in (60, 30, 20, 15)] == [1, 2, 3, 4]
     with pytest.raises(UserError, match=r"render\.fps should divide the task's 60 steps a second \(given: 25\)"):
         encode.steps_per_frame(25, 1 / 60)
+    with pytest.raises(UserError, match=r"120 steps a second \(given: 7\); these do: 1, 2, 3, 4, 5, .*, 60, 120$"):
+        encode.steps_per_frame(7, 1 / 120)
     with pytest.raises(UserError, match=r"render\.fps should divide the task's 0 steps a second \(given: 15\)"):
         encode.steps_per_frame(15, 2.5)
 

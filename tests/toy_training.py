@@ -32,9 +32,9 @@ class ResumableToy(TensorToy):
         super().__init__()
         self.done: list[Any] = []
         self.task_log = {"reward": torch.tensor(1.5)}
-        task: Any = self.unwrapped
-        task.common_step_counter = 0
-        task.termination_manager = SimpleNamespace(_last_episode_dones=torch.ones(4, 2))
+        self.task: Any = self.unwrapped
+        self.task.common_step_counter = 0
+        self.task.termination_manager = SimpleNamespace(_last_episode_dones=torch.ones(4, 2))
 
     def seed(self, seed: int | None = None) -> Any:
         self.done.append(("seed", seed))
@@ -52,8 +52,7 @@ class ResumableToy(TensorToy):
         self.done.append("scatter")
 
     def step_wait(self) -> Any:
-        task: Any = self.unwrapped
-        task.common_step_counter += 1
+        self.task.common_step_counter += 1
         return super().step_wait()
 
 

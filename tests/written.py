@@ -32,15 +32,15 @@ def episode(angles: list[float], end: str = "time-out", cart: float = 0.0) -> li
 class Written:
     """An environment for each of ``trajectories``, which it goes through again and again."""
 
-    def __init__(self, *trajectories: list[Step], joints: tuple[str, str] = ("cart_to_pole", "slider_to_cart")) -> None:
+    def __init__(self, *trajectories: list[Step], joints: tuple[str, ...] = ("cart_to_pole", "slider_to_cart")) -> None:
         self.trajectories, self.joints, self.num_envs = trajectories, joints, len(trajectories)
         self.resets, self.actions = 0, []
-        position, effort = (SimpleNamespace(torch=torch.zeros(self.num_envs, 2)) for _ in range(2))
+        position, effort = (SimpleNamespace(torch=torch.zeros(self.num_envs, len(joints))) for _ in range(2))
         self.data = SimpleNamespace(joint_pos=position, joint_effort_target=effort)
         lamp = SimpleNamespace(joint_names=[])
         robot = SimpleNamespace(joint_names=list(joints), data=self.data)
         scene = SimpleNamespace(articulations={"lamp": lamp, "robot": robot})
-        self.unwrapped = SimpleNamespace(scene=scene, step_dt=STEP_SECONDS, device="cpu")
+        self.unwrapped = self.task = SimpleNamespace(scene=scene, step_dt=STEP_SECONDS, device="cpu")
 
     def reset(self) -> torch.Tensor:
         """Go to the start of all trajectories."""

@@ -69,29 +69,34 @@ def evaluate(params: Params, folders: list[Path], target: Path) -> list[dict[str
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Lay out the timesteps, the return with its interval, and the success rate where the task has one."""
-    width = max(len(row["policy"]) for row in rows)
-    lines = [f"{'policy':<{width}}  {'timesteps':>11}  return                    success rate"]
+    """Lay out the timesteps, the return with its interval, and the rate of success, or of survival."""
+    width, rate = max(len(row["policy"]) for row in rows), _rate(rows)
+    lines = [f"{'policy':<{width}}  {'timesteps':>11}  return                    {rate.replace('_', ' ')}"]
     for row in rows:
         interval = f"{row['return_mean']:.3f}  ({row['return_low']:.3f} to {row['return_high']:.3f})"
-        success = f"{row['success_rate']:.1%}" if "success_rate" in row else ""
-        lines.append(f"{row['policy']:<{width}}  {row['timesteps']:>11,}  {interval:<24}  {success}".rstrip())
+        lines.append(f"{row['policy']:<{width}}  {row['timesteps']:>11,}  {interval:<24}  {row[rate]:.1%}")
     return "\n".join(lines)
 
 
+def _rate(rows: list[dict[str, Any]]) -> str:
+    """Name the metric that says how often an episode went well."""
+    from pipeline.evaluation.statistics import RATES
+
+    return next(name for name in RATES.values() if name in rows[0])
+
+
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw the return with its interval, and the success rate where the task has one, over timesteps."""
+    """Draw the return with its interval, and the rate of success, or of survival, over timesteps."""
     from matplotlib.figure import Figure  # which needs no display
 
     steps, returns = [row["timesteps"] for row in rows], [row["return_mean"] for row in rows]
     figure = Figure(figsize=(8, 6), layout="constrained")
-    panels = figure.subplots(2 if "success_rate" in rows[0] else 1, sharex=True, squeeze=False).flatten()
+    panels, rate = figure.subplots(2, sharex=True), _rate(rows)
     errors = [[abs(row["return_mean"] - row[bound]) for row in rows] for bound in ("return_low", "return_high")]
     panels[0].errorbar(steps, returns, errors, marker="o", capsize=3)
     panels[0].set_ylabel("return, mean and 95% interval")
-    if "success_rate" in rows[0]:
-        panels[1].plot(steps, [row["success_rate"] for row in rows], marker="o")
-        panels[1].set(ylabel="success rate", ylim=(-0.02, 1.02))
+    panels[1].plot(steps, [row[rate] for row in rows], marker="o")
+    panels[1].set(ylabel=rate.replace("_", " "), ylim=(-0.02, 1.02))
     panels[-1].set_xlabel("timesteps")
     for panel in panels:
         panel.grid(alpha=0.3)

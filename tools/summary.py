@@ -19,8 +19,9 @@ def main() -> None:
     elif evaluated:
         low, high = evaluated["return_low"], evaluated["return_high"]
         print(f"return        {evaluated['return_mean']:.3f}  ({low:.3f} to {high:.3f})")
-        if "success_rate" in evaluated:
-            print(f"success rate  {evaluated['success_rate']:.1%}")
+        for name in ("success_rate", "survival_rate"):
+            if name in evaluated:
+                print(f"{name.replace('_', ' '):<14}{evaluated[name]:.1%}")
     if made_here:
         print(f"seconds       {', '.join(f'{stage} {seconds:.0f}' for stage, seconds in made_here.items())}")
     print(f"video         {VIDEOS}/policy.mp4")

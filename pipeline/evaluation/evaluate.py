@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.evaluation.episodes import play_episodes
+from pipeline.evaluation.episodes import find_criterion, play_episodes
 from pipeline.evaluation.statistics import summarize
 from pipeline.experiment.params import Evaluate, Sim
 from pipeline.policy.policy import Policy
@@ -33,6 +33,6 @@ def evaluate_policy(
         The episodes, a row each, and the metrics over all of them.
     """
     env.seed(settings.seed)  # as when the environments were made
-    env.unwrapped.common_step_counter = 0  # what a curriculum goes by
-    episodes = play_episodes(env, policy.for_inference(env.sim_device), settings.episodes)
+    env.task.common_step_counter = 0  # what a curriculum goes by
+    episodes = play_episodes(env, policy.for_inference(env.sim_device), settings.episodes, find_criterion(policy.task))
     return episodes, {**summarize(episodes, seed=settings.seed), "policy_sha256": policy.sha256}

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+# Of episodes that the task's own criterion calls a success, or, where it has none, that last to their time limit.
+RATES = {"success": "success_rate", "survived": "survival_rate"}
+
 
 def summarize(rows: list[dict[str, Any]], *, seed: int) -> dict[str, float]:
     """Compute the metrics of the episodes; ``seed`` is that of the bootstrap."""
@@ -22,9 +25,11 @@ def summarize(rows: list[dict[str, Any]], *, seed: int) -> dict[str, float]:
         "return_high": high,
         "length_mean": columns["length"].mean(),
     }
-    if "success" in columns:
+    for column, name in RATES.items():
+        if column in columns:
+            metrics[name] = columns[column].mean()
+    if "pole_angle_rms" in columns:
         metrics |= {
-            "success_rate": columns["success"].mean(),
             "pole_angle_rms": _over_all_steps(columns, "pole_angle_rms"),
             "cart_displacement_max": columns["cart_displacement_max"].max(),
             "effort_rms": _over_all_steps(columns, "effort_rms"),

@@ -30,4 +30,4 @@ def did_you_mean(given: object, allowed: Iterable[str]) -> str:
     """Suggest the names of ``allowed`` nearest to ``given``, as the end of a sentence; list all if none is near."""
     allowed = list(allowed)
     near = difflib.get_close_matches(str(given), allowed, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(allowed)}"
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(allowed) or 'none'}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import read_sections
-from pipeline.experiment.paths import CHECKED, CODE, PARAMS_FILE, PIPELINE_FILE, STAGES
+from pipeline.experiment.paths import CHECKED, CODE, PARAMS_FILE, PIPELINE_FILE, STAGES, TASKS
 
 
 class Inputs:
@@ -74,6 +74,14 @@ def _digest(path: Path) -> str | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """List the files of ``folder`` that count: of the project's code only Python files, as .dvcignore tells DVC."""
+    """List the files of ``folder`` that count, as .dvcignore tells DVC: of the stages' code only Python files."""
     pattern = "*.py" if folder.is_relative_to(CODE) or folder == STAGES else "*"
-    return sorted(file for file in folder.rglob(pattern) if file.is_file())
+    files = (file for file in folder.rglob(pattern) if file.is_file())
+    return sorted(files if folder.parent != TASKS else filter(_is_of_a_project, files))
+
+
+def _is_of_a_project(file: Path) -> bool:
+    """Tell whether a file in tasks/ is what an experiment is made of: not a test, nor what tools leave there."""
+    _, _, *path = file.parts
+    made = any(name.startswith(".") or name == "__pycache__" or name.endswith(".egg-info") for name in path)
+    return path == ["pyproject.toml"] or (path[0] == "src" and not made)

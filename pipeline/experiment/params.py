@@ -32,9 +32,10 @@ NumEnvs = Annotated[Natural, Field(le=2**20)]  # 16 times what fits on a GPU of 
 class Sim(Section):
     """The simulation: its task, its engine, its device."""
 
+    project: str  # a folder of tasks/
     task: str
     agent: str
-    physics: Literal["physx", "ovphysx", "isaacsim_physx", "newton_mjwarp", "newton_kamino"]
+    physics: Literal["physx", "ovphysx", "isaacsim_physx", "newton_mjwarp", "newton_kamino", "task"]
     frontend: Literal["torch", "warp"]
     device: Device
     deterministic: Flag
@@ -83,6 +84,7 @@ class Normalize(Section):
 class Camera(Section):
     """A camera beside each environment, in the environment's frame [m]."""
 
+    follow: Flag  # eye and target are then from the robot, but for their height
     eye: Point
     target: Point
     focal_length: Annotated[Real, Field(ge=1, le=1000)]  # mm, on a film of 20.955 mm

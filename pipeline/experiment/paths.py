@@ -13,7 +13,10 @@ LOCKED_PACKAGES = Path("requirements.txt")
 CODE = Path("pipeline")
 STAGES = Path("stages")
 ASSETS = Path("assets")
+TASKS = Path("tasks")
+ISAAC_LAB = "isaaclab"  # in place of a project in TASKS; a folder, since DVC has no optional dependencies
 CARTPOLE = ASSETS / "cartpole.usda"
+GROUND = ASSETS / "ground.usda"  # in place of the plane that Isaac Lab downloads
 STUDIO = ASSETS / "studio.usda"  # what the camera sees around the robot
 RANDOM_WEIGHTS = "assets/random_weights.md"  # in place of a policy; a file, since DVC has no optional dependencies
 

@@ -112,6 +112,14 @@ def check_git() -> None:
         raise UserError(f"Git cannot read this repository: {run.stderr}")
 
 
+def note_new_files(folder: Path) -> None:
+    """Say which files Git does not know yet: DVC copies what Git knows into an experiment that runs elsewhere."""
+    command = ("git", "ls-files", "--others", "--exclude-standard", "--", str(folder))
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if new := run.stdout.splitlines():
+        print(f"Git does not know {new[0]} yet: `git add {folder}`, or `dvc exp run --temp` and the queue miss it")
+
+
 def check_folders() -> None:
     """Refuse a machine on which a folder that is written to cannot be: it would be found out when outputs are gone."""
     root = Path(os.environ.get("DVC_ROOT", ".")).absolute()

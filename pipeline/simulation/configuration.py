@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from isaaclab_tasks.utils import resolve_task_config
 
 from pipeline.experiment.errors import UserError, did_you_mean
 from pipeline.experiment.params import Sim
-from pipeline.experiment.paths import CARTPOLE
+from pipeline.experiment.paths import CARTPOLE, GROUND
+from pipeline.simulation import projects, tracked
+from pipeline.simulation.checks import check_files, check_values
 from pipeline.simulation.overrides import override, override_all
+from pipeline.simulation.workarounds import take_own_ground_plane
 
 PLACES = ("log_dir", "cooked_collider_cache_dir")  # fields that name folders of one machine and user
-LONGEST_STEP, LONGEST_EPISODE = 1.0, 1e6  # s
-EVENT_MODES = ("prestartup", "startup", "reset", "interval")  # that Isaac Lab's environments apply; others never happen
+OF_THE_TASK = "task"  # in place of an engine: the one that the task itself sets
 NVIDIA_CARTPOLE = "/Classic/Cartpole/cartpole.usd"
 
 
@@ -45,8 +47,12 @@ def configure(sim: Sim, env: Mapping[str, Any], *, num_envs: int, seed: int) -> 
         UserError: If there is no such task or agent, the task has no such physics or front end, or ``env`` sets what it
             cannot.
     """
+    take_own_ground_plane(GROUND)
+    imported = set(sys.modules)
+    projects.register_project(sim.project)
     check_task(sim)
     cfg, agent = _registered(sim)
+    projects.check_imports(sim.project, sys.modules.keys() - imported)
     cfg.scene.num_envs = num_envs
     cfg.seed = seed
     cfg.sim.device = device = resolve_device(sim.device)
@@ -56,61 +62,45 @@ def configure(sim: Sim, env: Mapping[str, Any], *, num_envs: int, seed: int) -> 
     if sim.deterministic and not _is_exact_anyway(cfg.sim):
         cfg.sim.physics.deterministic = True
     override_all(cfg, env)
-    _check_overrides(cfg, (num_envs, seed, device))
+    check_files(cfg, sim.task)
+    check_values(cfg, (num_envs, seed, device))
     if sim.frontend == "warp":
         _adapt_to_warp(cfg, sim.task)
     return cfg, agent
 
 
 def check_task(sim: Sim) -> None:
-    """Refuse a task, or an agent of it, that Isaac Lab does not register for SB3."""
+    """Refuse a task, or an agent of it, that nothing registers for SB3, or that DVC would not see a change of."""
+    module, _, task = sim.task.rpartition(":")
+    if module:
+        tracked.import_tracked("sim.task", module)
+    if task not in gym.registry:
+        projects.register_installed()
     for_sb3 = {name: [key for key in spec.kwargs if key.startswith("sb3")] for name, spec in gym.registry.items()}
     agents = {name: keys for name, keys in for_sb3.items() if keys}
-    if sim.task not in agents:
+    if task not in agents:
         # Every tutorial up to Isaac Lab 2.3 says Isaac-Cartpole-v0.
-        near = did_you_mean(sim.task.partition("-v")[0], sorted(agents))
-        raise UserError(f"sim.task: Isaac Lab registers no task {sim.task!r} with an SB3 agent; {near}")
-    if sim.agent not in agents[sim.task]:
-        near = did_you_mean(sim.agent, agents[sim.task])
-        raise UserError(f"sim.agent: {sim.task} has no agent configuration {sim.agent!r} for SB3; {near}")
+        near = did_you_mean(task.partition("-v")[0], sorted(agents))
+        raise UserError(f"sim.task: no task {task!r} is registered with an SB3 agent; {near}")
+    if sim.agent not in agents[task]:
+        near = did_you_mean(sim.agent, agents[task])
+        raise UserError(f"sim.agent: {task} has no agent configuration {sim.agent!r} for SB3; {near}")
 
 
 def _registered(sim: Sim) -> tuple[Any, dict[str, Any]]:
+    overrides = [] if sim.physics == OF_THE_TASK else [f"physics={sim.physics}"]
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # upstream prints which files it reads
-            return resolve_task_config(sim.task, sim.agent, overrides=[f"physics={sim.physics}"])
+            return resolve_task_config(sim.task, sim.agent, overrides=overrides)
     except ValueError as error:
-        raise UserError(f"sim.physics: {sim.task} cannot run on {sim.physics}: {error}") from None
+        raise UserError(
+            f"sim.physics: {sim.task} cannot run on {sim.physics}; take {OF_THE_TASK}, or one that it offers ({error})"
+        ) from None
 
 
 def _is_exact_anyway(sim: Any) -> bool:
     """Tell whether results are exact without asking. Newton's are on a CPU, where asking costs seconds."""
     return sim.device == "cpu" and isinstance(sim.physics, NewtonCfg)
-
-
-def _check_overrides(cfg: Any, of_the_params: tuple[int, int, str]) -> None:
-    if None in (cfg.sim, cfg.scene):
-        raise UserError("env: sim and scene cannot be null, since nothing runs without them")
-    if (cfg.scene.num_envs, cfg.seed, cfg.sim.device) != of_the_params:
-        raise UserError(
-            "env: scene.num_envs, seed and sim.device follow from other params; "
-            "set seed, sim.device, or num_envs in train, evaluate or render"
-        )
-    for path, value in {
-        "sim.dt": cfg.sim.dt,
-        "decimation": cfg.decimation,
-        "episode_length_s": cfg.episode_length_s,
-    }.items():
-        if not 0 < value < math.inf:
-            raise UserError(f"env.{path} should be a number greater than 0 (given: {value})")
-    if cfg.sim.dt * cfg.decimation > LONGEST_STEP or cfg.episode_length_s > LONGEST_EPISODE:
-        raise UserError(
-            f"env: a step should last at most {LONGEST_STEP} s (sim.dt {cfg.sim.dt} x decimation {cfg.decimation}), "
-            f"and an episode {LONGEST_EPISODE} s (episode_length_s {cfg.episode_length_s})"
-        )
-    for name, term in vars(getattr(cfg, "events", None) or object).items():
-        if getattr(term, "mode", "reset") not in EVENT_MODES:
-            raise UserError(f"env.events.{name}.mode should be one of {', '.join(EVENT_MODES)} (given: {term.mode!r})")
 
 
 def _adapt_to_warp(cfg: Any, task: str) -> None:
@@ -167,4 +157,13 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items() if key not in PLACES}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value if value is None or type(value) in (bool, int, float, str) else str(value)
+    if isinstance(value, str):
+        return _without_root(value)
+    return value if value is None or type(value) in (bool, int, float) else str(value)
+
+
+def _without_root(text: str) -> str:
+    """Name a file of the project, or of an installed package, the same on every machine."""
+    for folder in (tracked.INSTALLED, tracked.INSTALLED.resolve(), Path.cwd()):
+        text = text.removeprefix(f"{folder}/")
+    return text

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
+from isaaclab.managers import ManagerTermBaseCfg
 from isaaclab.utils.string import ResolvableString
 
 from pipeline.experiment.errors import UserError, did_you_mean
+from pipeline.simulation.terms import add_params, new_term, takes_terms
 from pipeline.simulation.tracked import check_file, find_function
 
 
@@ -53,7 +55,7 @@ def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
 
     Args:
         cfg: The configuration, or a dictionary within it.
-        path: The field, with dots between the levels.
+        path: The field, with dots between the levels. Items of a list go by their number, from 0.
         value: Its new value; a mapping sets the fields below one by one.
         parent: Where ``cfg`` stands, for messages.
 
@@ -63,19 +65,46 @@ def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:
     """
     fields = cfg if isinstance(cfg, Mapping) else vars(cfg)
     name = path if path in fields else path.partition(".")[0]
+    below, here = path[len(name) + 1 :], f"{parent}.{name}"
     if name not in fields:
-        raise UserError(f"{parent}.{path}: the task's configuration has no such field; {did_you_mean(name, fields)}")
-    old, below, here = fields[name], path[len(name) + 1 :], f"{parent}.{name}"
-    if below and _has_fields(old):
-        override(old, below, value, parent=here)
-    elif not below and isinstance(value, Mapping) and _has_fields(old):
-        for key, item in value.items():
-            override(old, str(key), item, parent=here)
+        value = _add_term(cfg, path, value, parent)
+    old = (cfg if isinstance(cfg, Mapping) else vars(cfg))[name]
+    changes = {below: value} if below else value
+    if isinstance(changes, Mapping) and (_has_fields(old) or isinstance(old, list | tuple)):
+        if isinstance(cfg, ManagerTermBaseCfg) and name == "params":
+            add_params(cfg, changes, here)
+        _set(cfg, name, _changed(old, changes, here))
     elif below or not _of_a_kind(_annotation(cfg, name), old, value):
         raise UserError(f"{parent}.{path} is {_describe(old)} in the task's configuration (given: {value!r})")
     else:
-        value = _converted(f"{parent}.{path}", old, value)
-        cfg.__setitem__(name, value) if isinstance(cfg, dict) else setattr(cfg, name, value)
+        _set(cfg, name, _converted(f"{parent}.{path}", old, value))
+
+
+def _add_term(cfg: Any, path: str, value: Any, parent: str) -> Any:
+    """Add the term that ``path`` names, in a section that takes terms; return what is left to set of it."""
+    if "." in path or not takes_terms(parent):
+        fields, name = cfg if isinstance(cfg, Mapping) else vars(cfg), path.partition(".")[0]
+        raise UserError(f"{parent}.{path}: the task's configuration has no such field; {did_you_mean(name, fields)}")
+    setattr(cfg, path, new_term(parent, path, value, vars(cfg)))
+    return {key: item for key, item in value.items() if key != "func"}
+
+
+def _changed(old: Any, changes: Mapping[str, Any], here: str) -> Any:
+    """Make the changes in a section, or in a list by the numbers of its items; an empty dictionary takes any keys."""
+    if old == {}:
+        return dict(changes)
+    items = {str(number): item for number, item in enumerate(old)} if isinstance(old, list | tuple) else old
+    for key, item in changes.items():
+        override(items, str(key), item, parent=here)
+    if not isinstance(old, list | tuple):
+        return old
+    new = type(old)(items.values())
+    _check_bounds(here, old, new)
+    return new
+
+
+def _set(cfg: Any, name: str, value: Any) -> None:
+    cfg.__setitem__(name, value) if isinstance(cfg, dict) else setattr(cfg, name, value)
 
 
 def _converted(path: str, old: Any, value: Any) -> Any:
@@ -86,9 +115,13 @@ def _converted(path: str, old: Any, value: Any) -> Any:
     for item in value if isinstance(value, list | tuple) else (value,):
         if isinstance(item, str):
             check_file(path, item)
-    if _is_range(old) and _is_number_pair(value) and value[0] > value[1]:
-        raise UserError(f"{path} should begin with the lower bound (given: {value!r})")
+    _check_bounds(path, old, value)
     return tuple(value) if isinstance(old, tuple) and isinstance(value, list) else value
+
+
+def _check_bounds(path: str, old: Any, new: Any) -> None:
+    if _is_range(old) and _is_number_pair(new) and new[0] > new[1]:
+        raise UserError(f"{path} should begin with the lower bound (given: {new!r})")
 
 
 def _is_range(value: Any) -> bool:

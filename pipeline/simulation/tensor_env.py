@@ -41,6 +41,11 @@ class TensorEnv(Sb3VecEnvWrapper):
         self._full_episode = torch.ones(self.num_envs, dtype=torch.bool, device=self.sim_device)
         self.task_log: dict[str, Any] = {}  # what the task reports of the episodes that ended in the last step
 
+    @property
+    def task(self) -> Any:
+        """The task's own environments, which of a multi-agent task lie behind those of the single agent."""
+        return vars(self.unwrapped).get("env", self.unwrapped)
+
     def reset(self) -> torch.Tensor:  # type: ignore[override]  # a tensor
         """Start an episode in every environment."""
         observations, _ = cast(Any, self.env).reset()

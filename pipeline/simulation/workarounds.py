@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import Any
 
 
@@ -39,3 +41,16 @@ def step_physx_on_the_calling_thread() -> None:
         return config(**settings | {"num_threads": 0})
 
     ovphysx.PhysXConfig = config_without_workers
+
+
+def take_own_ground_plane(usd: Path) -> None:
+    """Let Isaac Lab's ground plane be ``usd`` where a task names no other, in place of one that it downloads.
+
+    Terrains make the plane when the simulator starts, from defaults that no configuration has.
+    """
+    from isaaclab.sim import GroundPlaneCfg
+
+    construct = vars(GroundPlaneCfg)["__init__"]
+    if isinstance(construct, functools.partialmethod):
+        return
+    GroundPlaneCfg.__init__ = functools.partialmethod(construct, usd_path=str(usd))  # type: ignore[method-assign]

@@ -39,7 +39,7 @@ class Clips(BaseCallback):
         if not self._frames:
             self._start = self.num_timesteps
             self._next = self.num_timesteps + (self.settings.interval or 0)
-        self._frames.append(tile(capture_frames(self.env)[:TILES]))
+        self._frames.append(tile(capture_frames(self.env, self.settings.camera)[:TILES]))
         if len(self._frames) == self.settings.length:
             self.write()
         return True

@@ -61,7 +61,7 @@ def start_afresh(model: TensorPPO) -> None:
     seed = np.random.SeedSequence([model.seed or 0, model.num_timesteps]).generate_state(1)[0]
     model.env.venv.seed(int(seed >> 1))  # of the simulator, torch, numpy, and Python; 31 bits, as Warp has them
     model._last_obs = model.env.reset()
-    env = model.env.venv.unwrapped
+    env = model.env.venv.task
     for name in ("_last_episode_dones", "_last_episode_dones_wp"):  # of the torch and of the Warp front end
         reasons = getattr(getattr(env, "termination_manager", None), name, None)
         if reasons is not None:
@@ -121,4 +121,4 @@ class TrainingState:
 
     @property
     def _task_env(self) -> Any:
-        return self.model.env.venv.unwrapped
+        return self.model.env.venv.task

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from isaaclab.assets import AssetBaseCfg
 from isaaclab.sensors import CameraCfg
 from isaaclab.sim import PinholeCameraCfg, UsdFileCfg
@@ -41,7 +42,7 @@ def check(cfg: Any, settings: Render) -> None:
 
 
 def add_camera(cfg: Any, camera: Camera, *, width: int, height: int, samples: int = 1) -> None:
-    """Put a camera, and a studio for it to look at, beside every environment of ``cfg``.
+    """Put a camera beside every environment of ``cfg``, and the studio around the project's cartpole.
 
     Each sees the prims of its own environment alone, however near the others stand.
 
@@ -52,7 +53,8 @@ def add_camera(cfg: Any, camera: Camera, *, width: int, height: int, samples: in
         height: Pixels of a frame.
         samples: Rays along each side of a pixel, for :func:`capture_frames` to average.
     """
-    cfg.scene.studio = AssetBaseCfg(prim_path="{ENV_REGEX_NS}/Studio", spawn=UsdFileCfg(usd_path=str(STUDIO)))
+    if shows_cartpole(cfg.scene):
+        cfg.scene.studio = AssetBaseCfg(prim_path="{ENV_REGEX_NS}/Studio", spawn=UsdFileCfg(usd_path=str(STUDIO)))
     cfg.scene.camera = CameraCfg(
         prim_path="{ENV_REGEX_NS}/Camera",
         offset=CameraCfg.OffsetCfg(pos=camera.eye, rot=looking_at(camera), convention="world"),
@@ -101,11 +103,23 @@ def record(env: TensorEnv, act: PolicyFn, settings: Render) -> Iterator[np.ndarr
         if number and number % length == 0:
             observations = env.reset_twice()
         if number % every == 0:
-            yield tile(capture_frames(env, SAMPLES))
+            yield tile(capture_frames(env, settings.camera, SAMPLES))
         observations = env.step(act(observations))[0]
 
 
-def capture_frames(env: TensorEnv, samples: int = 1) -> np.ndarray:
+def capture_frames(env: TensorEnv, camera: Camera, samples: int = 1) -> np.ndarray:
     """Capture what cameras with ``samples`` rays a side see now: uint8 ``[num_envs, height, width, 3]``."""
+    if camera.follow:
+        _follow(env, camera)
     pictures = env.unwrapped.scene["camera"].data.output["rgb"].torch.cpu().numpy()[..., :3]
     return average_down(pictures, samples)
+
+
+def _follow(env: TensorEnv, camera: Camera) -> None:
+    """Move the cameras to where ``camera`` has them from the robots, but for the height: a robot may hop."""
+    scene = env.unwrapped.scene
+    robot = next(iter(scene.articulations.values()))
+    below = robot.data.root_pos_w.torch.clone()
+    below[:, 2] = scene.env_origins[:, 2]
+    eye, target = (below + torch.tensor(point, device=below.device) for point in (camera.eye, camera.target))
+    scene["camera"].set_world_poses_from_view(eye, target)

@@ -30,7 +30,10 @@ def steps_per_frame(fps: int, step_dt: float) -> int:
     """Compute how many steps, of ``step_dt`` seconds, a frame lasts in a video at the speed of life."""
     rate = round(1 / step_dt)
     if rate < fps or rate % fps:
-        raise UserError(f"render.fps should divide the task's {rate} steps a second (given: {fps})")
+        divisors = ", ".join(str(number) for number in range(1, rate + 1) if rate % number == 0)
+        raise UserError(
+            f"render.fps should divide the task's {rate} steps a second (given: {fps}); these do: {divisors}"
+        )
     return rate // fps
 
 
