@@ -51,6 +51,10 @@ experiments: setup
 	dvc exp show --only-changed --keep '(.*:)?(return_mean|success_rate|survival_rate)' \
 	    --drop '(?!Experiment|State|seed|(sim|env|ppo|normalize|train|evaluate|render)\.)' $(ARGS)
 
+## Write a project with a task of your own into tasks/, to start from (NAME=tilt_cart)
+new-task: setup
+	python -m tools.new_task '$(NAME)'
+
 ## Run an experiment with other params than params.yaml's (PARAMS=tasks/ant.yaml; ARGS="--name ant")
 experiment: setup
 	$(if $(PARAMS),,$(error experiment needs a file of params: make experiment PARAMS=tasks/ant.yaml))
@@ -173,4 +177,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments experiment evaluate record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
