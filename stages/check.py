@@ -82,31 +82,19 @@ def what_starts(params: Params, inputs: Inputs) -> dict[str, str | None]:
 
 
 def start_simulator(params: Params, initial: Policy | None) -> None:
-    """Start the simulator with two environments, and take a step, for what shows only then: a joint that is not there.
+    """Start the simulator with two environments, for what shows only then: a joint that is not there.
 
     Raises:
-        UserError: If it does not start, the step is not finite, or the policy, new or given, cannot act there.
+        UserError: If it does not start, fails its trial, or the policy to start from cannot act there.
     """
-    import torch
-
-    from pipeline.policy.schema import Space
+    from pipeline.evaluation.trial import try_out
     from pipeline.simulation import configuration, launch
 
     log = Path(os.environ.get("DVC_ROOT", ".")) / LOGS / "check.log"
     log.parent.mkdir(exist_ok=True)
     cfg, _ = configuration.configure(params.sim, params.env, num_envs=2, seed=params.seed)
     with launch.running(params.sim, cfg, log) as env:
-        try:
-            observations, actions = map(Space.from_gymnasium, (env.observation_space, env.action_space))
-        except ValueError as error:
-            raise UserError(f"{params.sim.task}: {error}") from None
-        try:
-            env.reset_twice()
-            seen, rewards, *_ = env.step(torch.zeros(2, *actions.shape, device=env.sim_device))
-        except Exception as error:
-            raise UserError(f"{params.sim.task} takes no step with these sim and env: {error}") from None
-    if not (seen.isfinite().all() and rewards.isfinite().all()):
-        raise UserError(f"{params.sim.task} gives numbers that are not finite with these sim and env")
+        observations, actions = try_out(env, params.sim.task)
     if initial:
         initial.check_matches(params.sim.task, observations.to_gymnasium(), actions.to_gymnasium())
 

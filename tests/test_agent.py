@@ -150,6 +150,11 @@ def test_a_registered_agent_that_is_not_for_this_ppo_is_refused_unless_the_param
         assert resolve(params(ppo=mended), REGISTERED | registered)["gamma"] == 0.5
 
 
+def test_a_number_that_yaml_1_1_reads_as_text_is_a_number():
+    settings = resolve(params(), REGISTERED | {"vf_coef": "5e-1", "learning_rate": "lin_1e-3"})
+    assert (settings["vf_coef"], settings["learning_rate"]) == (0.5, "lin_1e-3")
+
+
 def test_a_training_is_as_long_as_asked_for_and_iterations_come_first():
     train = {"num_envs": 10, "total_timesteps": 1000}
     assert agent.total_timesteps(params(train=train).train, 8) == 1000

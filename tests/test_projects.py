@@ -313,3 +313,14 @@ def test_a_ground_plane_is_the_projects_own_unless_another_is_named(monkeypatch:
         assert GroundPlaneCfg().usd_path == "assets/ground.usda", "the first of two calls holds"
     assert GroundPlaneCfg(usd_path="assets/mine.usda").usd_path == "assets/mine.usda"
     assert GroundPlaneCfg(size=(1.0, 2.0)).size == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "place"),
+    [("import gymnasium\ndef (", "__init__.py, line 2"), ("import tilt.rewards\n", "rewards.py, line 3")],
+)
+def test_the_line_of_the_project_that_an_error_comes_from_is_named(here: Path, code: str, place: str):
+    write(here / "tasks" / "tilt" / "src" / "tilt" / "rewards.py", "\n\nraise KeyError('gone')\n")
+    write(here / "tasks" / "tilt" / "src" / "tilt" / "__init__.py", code)
+    with pytest.raises(UserError, match=rf"^sim.project: tilt cannot be imported: .*, in tasks/tilt/src/tilt/{place}$"):
+        projects.register_project("tilt")

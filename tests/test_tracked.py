@@ -104,7 +104,9 @@ def test_a_file_that_dvc_would_not_see_a_change_of_is_refused(here: Path):
 
 @pytest.mark.parametrize("name", ["assets/none.usda", "none.usdz", "file:assets/x.usd", "FILE:///x.usd"])
 def test_a_file_that_is_not_there_is_said_not_to_be(here: Path, name: str):
-    with pytest.raises(UserError, match=rf"^env\.f: there is no file {name}; give the path of one in assets/$"):
+    with pytest.raises(
+        UserError, match=rf"^env\.f: there is no file {name}; give the path of one in assets/ or your project's src/$"
+    ):
         tracked.check_file("env.f", name)
 
 

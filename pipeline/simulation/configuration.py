@@ -96,6 +96,9 @@ def _registered(sim: Sim) -> tuple[Any, dict[str, Any]]:
         raise UserError(
             f"sim.physics: {sim.task} cannot run on {sim.physics}; take {OF_THE_TASK}, or one that it offers ({error})"
         ) from None
+    except Exception as error:  # in the task's own code
+        reason = f"{type(error).__name__}: {error}{tracked.place_of(error)}"
+        raise UserError(f"sim.task: the configuration of {sim.task} cannot be made: {reason}") from None
 
 
 def _is_exact_anyway(sim: Any) -> bool:

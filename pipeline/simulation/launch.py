@@ -17,6 +17,7 @@ from isaaclab_rl.entrypoints.common import request_warp_determinism
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Sim
 from pipeline.simulation.tensor_env import TensorEnv
+from pipeline.simulation.tracked import place_of
 from pipeline.simulation.workarounds import allow_pinned_arrays_without_cuda, step_physx_on_the_calling_thread
 
 
@@ -46,8 +47,9 @@ def running(sim: Sim, cfg: Any, log: Path) -> Iterator[TensorEnv]:
                 env = TensorEnv(_make(sim, cfg))
         except Exception as error:
             traceback.print_exc(file=file)
-            reason = f"{type(error).__name__}: {error}; undo what env changes there ({log} says more)"
-            raise UserError(f"{sim.task} does not start with these sim and env: {reason}") from None
+            reason = f"{type(error).__name__}: {error}{place_of(error)}"
+            remedy = f"look at what env changes, and at the task's own files ({log} says more)"
+            raise UserError(f"{sim.task} does not start with these sim and env: {reason}; {remedy}") from None
         gc.freeze()  # what there is now stays, and is not searched for garbage again
         gc.enable()
         try:

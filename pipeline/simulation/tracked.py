@@ -11,6 +11,7 @@ import importlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from importlib import util
 from pathlib import Path
@@ -24,6 +25,7 @@ from pipeline.experiment.errors import UserError
 from pipeline.experiment.paths import ASSETS, LOCKED_PACKAGES, TASKS
 
 USD = (".usd", ".usda", ".usdc", ".usdz")
+PLACES = f"{ASSETS}/ or your project's src/"
 FUNCTION = re.compile(r"([a-zA-Z_]\w*)(?:\.\w+)*:\w+")
 INSTALLED = Path(isaaclab.__file__).parents[1]  # where the packages lie; .venv may be a link
 
@@ -64,7 +66,17 @@ def import_tracked(param: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        raise UserError(f"{param}: {module} cannot be imported: {type(error).__name__}: {error}") from None
+        reason = f"{type(error).__name__}: {error}{place_of(error)}"
+        raise UserError(f"{param}: {module} cannot be imported: {reason}") from None
+
+
+def place_of(error: BaseException) -> str:
+    """Name the line of the project that an error comes from, as the end of a sentence; nothing if it is none of it."""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        frames.append((error.filename or "", error.lineno))
+    own = [(file, line) for file, line in frames if _is_within(own_sources(), Path(file))]
+    return f", in {os.path.relpath(own[-1][0])}, line {own[-1][1]}" if own else ""
 
 
 def is_tracked(package: str) -> bool:
@@ -120,9 +132,9 @@ def check_file(path: str, value: str) -> None:
     looks_like_one = value.lower().startswith("file:") or (Path(value).suffix in USD and "://" not in value)
     is_file = _is_file(value)
     if looks_like_one and not is_file:
-        raise UserError(f"{path}: there is no file {value}; give the path of one in {ASSETS}/")
+        raise UserError(f"{path}: there is no file {value}; give the path of one in {PLACES}")
     if is_file and not _is_tracked(Path(value)):
-        raise UserError(f"{path}: DVC would not see a change of {value}; put the file into {ASSETS}/")
+        raise UserError(f"{path}: DVC would not see a change of {value}; put the file into {PLACES}")
 
 
 def check_assets() -> None:
@@ -145,7 +157,7 @@ def check_assets() -> None:
             for other in _files_read_by(file):
                 if not _is_tracked(other):
                     raise UserError(
-                        f"{file} reads {other}, of which DVC would not see a change; put it into {ASSETS}/ too"
+                        f"{file} reads {other}, of which DVC would not see a change; put it into {PLACES} too"
                     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def resolve_settings(ppo: Ppo, agent: dict[str, Any], num_envs: int, *, determin
             normalised; if a policy cannot be built or trained.
     """
     given = ppo.model_dump(exclude_none=True)
-    registered = {key: value for key, value in copy.deepcopy(agent).items() if key not in (*NOT_PPO, *given)}
+    registered = {key: _number(value) for key, value in copy.deepcopy(agent).items() if key not in (*NOT_PPO, *given)}
     _check_registered(registered)
     settings = registered | given
     minibatches = settings.pop("n_minibatches", None)
@@ -69,6 +70,13 @@ def resolve_settings(ppo: Ppo, agent: dict[str, Any], num_envs: int, *, determin
         raise UserError(f"ppo.{error}") from None
     _check_activation(policy_arguments(settings).get("activation_fn"), deterministic=deterministic)
     return settings
+
+
+def _number(value: Any) -> Any:
+    """Return the number that ``value`` is the text of: Isaac Lab reads YAML 1.1, in which 1e-3 is a text."""
+    with contextlib.suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
+    return value
 
 
 def _check_registered(registered: dict[str, Any]) -> None:
