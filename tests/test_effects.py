@@ -58,6 +58,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 # Which test shows the effect of the others.
 ELSEWHERE = {
+    "sim.project": "test_a_project_is_found_and_nothing_of_it_installed",
     "sim.task": "test_the_direct_workflow_trains_and_evaluates_without_a_download",
     "sim.agent": "test_a_multi_agent_task_is_one_agent_to_sb3",
     "sim.physics": "test_trains_and_evaluates_on_every_engine",
@@ -72,6 +73,7 @@ ELSEWHERE = {
     "train.export_io_descriptors": "test_clips_task_statistics_and_io_descriptors_of_a_training_run",
     "train.video.interval": "test_clips_task_statistics_and_io_descriptors_of_a_training_run",
     "train.video.length": "test_clips_task_statistics_and_io_descriptors_of_a_training_run",
+    "train.video.camera.follow": "test_a_camera_that_follows_is_moved_with_the_robot_but_not_up_and_down",
     "train.video.camera.eye": "test_the_camera_beside_each_environment_is_as_asked_for",
     "train.video.camera.target": "test_a_camera_is_turned_to_its_target_and_stays_upright",
     "train.video.camera.focal_length": "test_the_camera_beside_each_environment_is_as_asked_for",
@@ -85,6 +87,7 @@ ELSEWHERE = {
     "render.width": "test_the_video_shows_a_moving_cartpole_and_is_the_same_bytes_again",
     "render.height": "test_the_video_shows_a_moving_cartpole_and_is_the_same_bytes_again",
     "render.fps": "test_the_mp4_is_as_fast_as_asked_for",
+    "render.camera.follow": "test_a_camera_that_follows_has_the_robot_in_the_middle_wherever_it_is",
     "render.camera.eye": "test_the_camera_beside_each_environment_is_as_asked_for",
     "render.camera.target": "test_a_camera_is_turned_to_its_target_and_stays_upright",
     "render.camera.focal_length": "test_the_camera_beside_each_environment_is_as_asked_for",

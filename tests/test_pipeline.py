@@ -68,7 +68,7 @@ def test_learning_curve_has_timesteps_and_no_times(project):
     ("overrides", "stages"),
     [
         (["evaluate.episodes=9"], {"evaluate"}),
-        (["render.camera.eye=[8.5,0.0,3.3]"], {"render"}),
+        pytest.param(["render.camera.eye=[8.5,0.0,3.3]"], {"render"}, marks=pytest.mark.night),
         (
             ["ppo.learning_rate=1e-05", "normalize.rewards=false", "+env.rewards.pole_pos.weight=-2.0"],
             {"train", "evaluate", "render"},

@@ -35,7 +35,7 @@ cfg, agent = configuration.configure(params.sim, params.env, num_envs=8, seed=pa
     ("physics", "frontend", "engine"),
     [
         ("physx", "torch", "OvPhysxCfg"),
-        ("ovphysx", "torch", "OvPhysxCfg"),
+        pytest.param("ovphysx", "torch", "OvPhysxCfg", marks=pytest.mark.night),  # what physx means here
         ("newton_mjwarp", "torch", "NewtonCfg"),
         ("newton_mjwarp", "warp", "NewtonCfg"),
     ],
@@ -119,15 +119,20 @@ def test_the_warp_front_end_is_the_same_task(fresh_project: Project):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"task": "Isaac-Cartpole-Direct"}, "sim.frontend: warp is for manager-based tasks, which"),
+        ({"sim": {"task": "Isaac-Cartpole-Direct"}}, "sim.frontend: warp is for manager-based tasks, which"),
         (
-            {"task": "IsaacContrib-Velocity-Rough-UnitreeA1"},
+            {
+                "sim": {"task": "IsaacContrib-Velocity-Rough-UnitreeA1"},
+                "env": {"scene.robot.spawn.usd_path": "assets/cartpole.usda"},  # in place of a download
+            },
             "cannot run on warp: warp env 'UnitreeA1RoughEnvCfg'",
         ),
     ],
 )
 def test_a_task_that_the_warp_front_end_cannot_run_is_one_sentence(fresh_project: Project, changes, sentence):
-    fresh_project.edit_params({"sim": {"physics": "newton_mjwarp", "frontend": "warp"} | changes})
+    fresh_project.edit_params(
+        {"env": {}} | changes | {"sim": {"physics": "newton_mjwarp", "frontend": "warp"} | changes["sim"]}
+    )
     result = fresh_project.run("python", "-m", "stages.train", check=False)
     assert result.returncode == 1
     assert sentence in result.stderr.splitlines()[-1]

@@ -36,7 +36,9 @@ def test_a_video_that_could_not_be_made_is_refused_before_the_simulator_starts(t
     result = trained.run("python", "-m", f"stages.{stage}", check=False)
     (trained.folder / "params.yaml").write_text(params)
     assert result.returncode == 1
-    assert result.stderr.endswith(f"{stage}: render.fps should divide the task's 60 steps a second (given: 7)\n")
+    divisors = "1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60"
+    sentence = f"render.fps should divide the task's 60 steps a second (given: 7); these do: {divisors}"
+    assert result.stderr.endswith(f"{stage}: {sentence}\n")
     assert not list(trained.folder.glob("logs/*/simulator.log"))
 
 
