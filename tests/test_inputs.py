@@ -122,7 +122,7 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("dvc.yaml", "params.yaml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(provenance, "_output_of", lambda *command: "")  # Git has no part in it, and takes time
+    monkeypatch.setattr(provenance, "output_of", lambda *command: "")  # Git has no part in it, and takes time
     monkeypatch.setattr(provenance, "machine", lambda: {"gpus": GPUS, "cores": 2})
     monkeypatch.setattr(provenance, "versions", lambda: {"torch": "2", "numpy": "1"})
     return tmp_path

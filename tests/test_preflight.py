@@ -170,3 +170,9 @@ def test_a_machine_without_room_for_temporary_files_is_told_of_tmpdir(tmp_path: 
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
     with pytest.raises(UserError, match="set TMPDIR to one that can be written"):
         preflight.check_folders()
+
+
+def test_without_git_no_file_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    preflight.note_new_files(tmp_path)
+    assert capsys.readouterr().out == ""

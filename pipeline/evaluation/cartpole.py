@@ -24,6 +24,7 @@ class CartpoleRecord:
 
     def __init__(self, robot: Any, zeros: torch.Tensor) -> None:
         self.robot = robot
+        self.angle = zeros  # of the pole [rad], before the step
         names = (
             *("angle_squared", "effort_squared"),  # sums of the pole's angle [rad] and the cart's effort [N], squared
             "displacement",  # the cart's largest distance from the middle of the rail [m]
@@ -32,12 +33,14 @@ class CartpoleRecord:
 
     def is_upright(self, _env: Any) -> torch.Tensor:
         """Tell whether the pole stands, the cartpole's criterion of success: bool ``[num_envs]``."""
-        return self._angle().abs() <= UPRIGHT
+        return self.angle.abs() <= UPRIGHT
 
     def before_step(self) -> None:
         """Record the state before the step: after it, environments whose episode ended are in their next one."""
-        values, cart = self.values, self._joint(self.robot.data.joint_pos, CART)
-        values["angle_squared"] += self._angle() ** 2
+        angle, cart = (self._joint(self.robot.data.joint_pos, name) for name in (POLE, CART))
+        self.angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+        values = self.values
+        values["angle_squared"] += self.angle**2
         values["displacement"] = torch.maximum(values["displacement"], cart.abs())
 
     def after_step(self) -> None:
@@ -52,10 +55,6 @@ class CartpoleRecord:
             "cart_displacement_max": values["displacement"],
             "effort_rms": math.sqrt(values["effort_squared"] / length),
         }
-
-    def _angle(self) -> torch.Tensor:
-        angle = self._joint(self.robot.data.joint_pos, POLE)
-        return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
     def _joint(self, values: Any, name: str) -> torch.Tensor:
         return values.torch.double()[:, self.robot.joint_names.index(name)]

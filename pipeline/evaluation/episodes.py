@@ -86,10 +86,10 @@ class EpisodeRecord:
 
     def before_step(self) -> None:
         """Record the state before the step: after it, environments whose episode ended are in their next one."""
-        if self.criterion:
-            self.values["good"] = torch.where(self.criterion(self.env.task), self.values["good"] + 1, 0.0)
         if self.cartpole:
             self.cartpole.before_step()
+        if self.criterion:
+            self.values["good"] = torch.where(self.criterion(self.env.task), self.values["good"] + 1, 0.0)
 
     def after_step(self, reward: torch.Tensor) -> None:
         """Record the reward and the effort of the action."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Sim
 from pipeline.experiment.paths import LOGS, METRICS, MODELS, RESUME, VIDEOS
+from pipeline.experiment.provenance import output_of
 
 CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = {"avx2", "fma"}
@@ -114,9 +115,7 @@ def check_git() -> None:
 
 def note_new_files(folder: Path) -> None:
     """Say which files Git does not know yet: DVC copies what Git knows into an experiment that runs elsewhere."""
-    command = ("git", "ls-files", "--others", "--exclude-standard", "--", str(folder))
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    if new := run.stdout.splitlines():
+    if new := output_of("git", "ls-files", "--others", "--exclude-standard", "--", str(folder)).splitlines():
         print(f"Git does not know {new[0]} yet: `git add {folder}`, or `dvc exp run --temp` and the queue miss it")
 
 

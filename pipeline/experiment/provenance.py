@@ -41,7 +41,7 @@ class Run:
         self.record: dict[str, Any] = {
             "stage": stage,
             "experiment": experiment,
-            "revision": _output_of("git", "rev-parse", "HEAD") or None,  # without Git, or a commit
+            "revision": output_of("git", "rev-parse", "HEAD") or None,  # without Git, or a commit
             "uncommitted": _uncommitted(inputs.files),
             "command": sys.orig_argv,
             "params": inputs.params,
@@ -112,7 +112,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
-        "gpus": _output_of("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines(),
+        "gpus": output_of("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines(),
     }
 
 
@@ -138,11 +138,11 @@ def _uncommitted(files: list[str]) -> list[str]:
     # --short: relative to this folder, which may lie within a larger repository; --porcelain never is. Without the
     # optional lock, since a person may be committing right now.
     settings = ("--no-optional-locks", "-c", "status.relativePaths=true", "-c", "color.status=false")
-    status = _output_of("git", *settings, "status", "--short", "--", *files).splitlines()
+    status = output_of("git", *settings, "status", "--short", "--", *files).splitlines()
     return [line.strip().partition(" ")[2].strip() for line in status]
 
 
-def _output_of(*command: str) -> str:
+def output_of(*command: str) -> str:
     """Run ``command`` and return what it prints; nothing if it cannot be run here or fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout.strip()
