@@ -24,7 +24,7 @@ class CartpoleRecord:
 
     def __init__(self, robot: Any, zeros: torch.Tensor) -> None:
         self.robot = robot
-        self.angle = zeros  # of the pole [rad], before the step
+        self.angle = zeros  # the pole's [rad]; before_step() measures it
         names = (
             *("angle_squared", "effort_squared"),  # sums of the pole's angle [rad] and the cart's effort [N], squared
             "displacement",  # the cart's largest distance from the middle of the rail [m]
@@ -37,9 +37,9 @@ class CartpoleRecord:
 
     def before_step(self) -> None:
         """Record the state before the step: after it, environments whose episode ended are in their next one."""
-        angle, cart = (self._joint(self.robot.data.joint_pos, name) for name in (POLE, CART))
-        self.angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
-        values = self.values
+        values, positions = self.values, self.robot.data.joint_pos
+        pole, cart = self._joint(positions, POLE), self._joint(positions, CART)
+        self.angle = torch.remainder(pole + math.pi, 2 * math.pi) - math.pi
         values["angle_squared"] += self.angle**2
         values["displacement"] = torch.maximum(values["displacement"], cart.abs())
 

@@ -1,4 +1,4 @@
-"""Changes to Warp 1.17, ovphysx 0.6 and Isaac Lab 3.0, for what they do badly here, until a release mends it."""
+"""Changes to Warp 1.17, ovphysx 0.6 and Isaac Lab 3.0, for what they do badly. Each goes when a release mends it."""
 
 from __future__ import annotations
 
