@@ -88,7 +88,7 @@ provenance: setup
 # Two files of tests at once: what a file's tests share, such as a pipeline that has run, is made once.
 TEST = python -m pytest --numprocesses 2 --dist loadfile
 
-## Run the tests (12 to 25 minutes; ARGS="-k video": those whose names say so)
+## Run the tests (12 to 28 minutes; ARGS="-k video": those whose names say so)
 test: setup
 	$(TEST) -m "not night" $(ARGS)
 
