@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.experiment.params import Params
-from pipeline.experiment.paths import METRICS, MODELS
+from pipeline.experiment.paths import METRICS, MODELS, TRAIN_METRICS
 from pipeline.experiment.provenance import Run
 from pipeline.experiment.stage import run_stage
 
@@ -15,7 +15,7 @@ def evaluate(params: Params, run: Run) -> None:
     from pipeline.policy.policy import Policy
     from pipeline.simulation import launch
 
-    policy = Policy.load(MODELS)
+    policy = Policy.load_trained(MODELS, TRAIN_METRICS)
     cfg = configure(params.sim, params.env, params.evaluate)
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
     with launch.running(params.sim, cfg, run.folder / "simulator.log") as env:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.experiment.params import Params
-from pipeline.experiment.paths import FILM_STRIP, GIF, MODELS, VIDEO
+from pipeline.experiment.paths import FILM_STRIP, GIF, MODELS, TRAIN_METRICS, VIDEO
 from pipeline.experiment.provenance import Run
 from pipeline.experiment.stage import run_stage
 
@@ -16,7 +16,7 @@ def render(params: Params, run: Run) -> None:
     from pipeline.simulation import configuration, launch
     from pipeline.video import camera, encode
 
-    policy = Policy.load(MODELS)
+    policy = Policy.load_trained(MODELS, TRAIN_METRICS)
     settings = params.render
     cfg, _ = configuration.configure(params.sim, params.env, num_envs=settings.num_envs, seed=settings.seed)
     camera.check(cfg, settings)

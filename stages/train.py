@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.experiment.params import Params
-from pipeline.experiment.paths import METRICS, MODELS
+from pipeline.experiment.paths import METRICS, MODELS, TRAIN_METRICS
 from pipeline.experiment.provenance import Run
 from pipeline.experiment.stage import run_stage
 
@@ -18,13 +18,14 @@ def train(params: Params, run: Run) -> None:
     from pipeline.policy.policy import FILES, WEIGHTS_FILE, Policy
     from pipeline.ppo.workarounds import keep_torchs_compiler_away
     from pipeline.simulation import configuration, launch
+    from pipeline.simulation.signals import describe_signals
     from pipeline.training import agent
     from pipeline.training.clips import film_training
     from pipeline.training.learn import learn
     from pipeline.training.optimizer_state import OPTIMIZER_FILE, encode_optimizer
 
     def policy() -> Policy:
-        return Policy.from_sb3(model, model.env, params.sim.task, settings)
+        return Policy.from_sb3(model, model.env, params.sim.task, settings, signals)
 
     keep_torchs_compiler_away()
     cfg, registered = configuration.configure(params.sim, params.env, num_envs=params.train.num_envs, seed=params.seed)
@@ -43,6 +44,7 @@ def train(params: Params, run: Run) -> None:
     run.note(device=cfg.sim.device, physics=type(cfg.sim.physics).__name__)
     with ResumeStore(run.root, run.identity, FILES) as store:
         with launch.running(params.sim, cfg, run.folder / "simulator.log") as env:
+            signals = describe_signals(env)
             model = agent.build_ppo(settings, env, params.normalize, seed=params.seed, initial=initial)
             run.end_phase("start")
             curve = learn(
@@ -62,7 +64,7 @@ def train(params: Params, run: Run) -> None:
         trained.save(MODELS)
         write_atomically(MODELS / OPTIMIZER_FILE, encode_optimizer(model.policy.optimizer))
         write_rows(METRICS / "learning_curve.csv", curve.rows)
-        write_metrics(METRICS / "train.json", {**curve.summary(), "policy_sha256": trained.sha256})
+        write_metrics(TRAIN_METRICS, {**curve.summary(), "policy_sha256": trained.sha256})
         store.finish(MODELS / WEIGHTS_FILE)
 
 

@@ -98,7 +98,7 @@ def test_elsewhere_a_pipeline_ends_with_the_same_dvc_lock_and_nothing_for_git(el
 @pytest.mark.sim
 def test_the_settings_are_in_force_in_every_stage(elsewhere):
     _, output = elsewhere
-    *_, train, evaluate, render = re.split(r"Running stage '\w+':", output)
+    *_, train, evaluate, render, _ = re.split(r"Running stage '\w+':", output)
     for stage in (train, evaluate, render):
         assert set(re.findall(r"^Core: (\w+)", stage, re.MULTILINE)) == {"Haswell"}, "which OpenBLAS says at its start"
     assert set(re.findall(r"CNR:(\w+)", train)) == {"COMPATIBLE"}, "which MKL says of each call, as for QR"

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.unit
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 # What a folder of pipeline/ may import from, beside itself.
 MAY_IMPORT = {
+    "card": set(),
     "experiment": set(),
     "simulation": {"experiment"},
     "policy": {"experiment"},
@@ -82,7 +83,7 @@ def test_the_check_depends_on_all_code_and_all_that_train_reads_and_everything_o
     assert {f"pipeline/{package}" for package in MAY_IMPORT} | {"stages", "params.yaml"} <= deps
     assert {dep for dep in STAGES["train"]["deps"] if not dep.startswith(("stages", ".checked"))} <= deps
     assert [*STAGES["check"]["outs"][0]] == [str(CHECKED)]
-    assert all(str(CHECKED) in STAGES[stage]["deps"] for stage in ("train", "evaluate", "render"))
+    assert all(str(CHECKED) in STAGES[stage]["deps"] for stage in ("train", "evaluate", "render", "card"))
 
 
 def test_of_the_code_dvc_counts_python_files_alone():
@@ -123,9 +124,16 @@ def test_only_stages_see_all_of_the_params():
 def test_a_stage_says_what_it_is_for_and_depends_on_packages_assets_and_the_project_of_its_task(stage):
     assert STAGES[stage]["desc"]
     assert "requirements.txt" in STAGES[stage]["deps"]
-    assert {"assets", "tasks/${sim.project}"} <= set(STAGES[stage]["deps"])
+    if stage != "card":
+        assert {"assets", "tasks/${sim.project}"} <= set(STAGES[stage]["deps"])
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "render"])
 def test_what_plays_the_policy_depends_on_both_of_its_files(stage):
     assert {"models/policy.json", "models/policy.safetensors"} <= set(STAGES[stage]["deps"])
+
+
+def test_the_card_depends_on_all_that_it_tells_of():
+    read = {*STAGES["train"]["outs"], "metrics/evaluate.json", "LICENSE", "requirements.txt", str(CHECKED)}
+    assert read | {"pipeline/card", "pipeline/experiment", "stages/card.py"} == set(STAGES["card"]["deps"])
+    assert set(STAGES["train"]["params"]) | {"evaluate"} == set(STAGES["card"]["params"])

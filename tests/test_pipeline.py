@@ -15,7 +15,7 @@ from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
 
-STAGES = ("train", "evaluate", "render")
+STAGES = ("train", "evaluate", "render", "card")
 
 
 def ran(output: str) -> set[str]:
@@ -35,6 +35,8 @@ def test_repro_makes_every_output_and_a_second_time_nothing(project):
         "model_vecnormalize.pkl",
         "policy.onnx",
         "optimizer.safetensors",
+        "README.md",
+        "SHA256SUMS",
     ):
         assert (project.folder / "models" / name).stat().st_size
     assert {path.name for path in (project.folder / "models" / "checkpoints").iterdir()} == {"512"}
@@ -67,11 +69,11 @@ def test_learning_curve_has_timesteps_and_no_times(project):
 @pytest.mark.parametrize(
     ("overrides", "stages"),
     [
-        (["evaluate.episodes=9"], {"evaluate"}),
+        (["evaluate.episodes=9"], {"evaluate", "card"}),
         pytest.param(["render.camera.eye=[8.5,0.0,3.3]"], {"render"}, marks=pytest.mark.night),
         (
             ["ppo.learning_rate=1e-05", "normalize.rewards=false", "+env.rewards.pole_pos.weight=-2.0"],
-            {"train", "evaluate", "render"},
+            {"train", "evaluate", "render", "card"},
         ),
     ],
     ids=["int", "list", "float, bool and an added key"],

@@ -172,6 +172,7 @@ def test_missing_folder_is_a_missing_file(tmp_path):
         ("nn.ELU", "nn.Elu", r"agent\.policy_kwargs\.activation_fn: .*Elu"),
         ("squash_output", "squash", r"agent\.policy_kwargs: .*squash"),
         ("MlpPolicy", "CnnPolicy", r"agent\.policy: Input should be 'MlpPolicy'"),
+        ('"format": 2', '"form": 2', "form: Extra inputs are not permitted"),
         ('"mean": [', '"mean": [0.5,', "one mean and one variance for each observation"),
         ("{", "{{", "Expecting property name"),
     ],
@@ -190,6 +191,13 @@ def test_refuses_a_description_that_is_no_mapping(policy, tmp_path, content):
     (tmp_path / JSON_FILE).write_text(content)
     with pytest.raises(PolicyError, match=r"policy\.json: "):
         Policy.load(tmp_path)
+
+
+def write_weights(folder: Path, content: bytes) -> None:
+    """Write a file of weights, and its digest into the description, as somebody who forges both would."""
+    (folder / WEIGHTS_FILE).write_bytes(content)
+    described = json.loads((folder / JSON_FILE).read_text()) | {"weights_sha256": hashlib.sha256(content).hexdigest()}
+    (folder / JSON_FILE).write_bytes(to_json(described))
 
 
 def change(weights: dict[str, torch.Tensor], what: str) -> bytes:
@@ -220,7 +228,7 @@ def change(weights: dict[str, torch.Tensor], what: str) -> bytes:
 )
 def test_refuses_changed_weights(policy, tmp_path, what, message):
     policy.save(tmp_path)
-    (tmp_path / WEIGHTS_FILE).write_bytes(change(dict(policy.weights), what))
+    write_weights(tmp_path, change(dict(policy.weights), what))
     with pytest.raises(PolicyError, match=rf"policy\.safetensors: .*{message}.*; fetch the policy again"):
         Policy.load(tmp_path)
 
@@ -228,9 +236,49 @@ def test_refuses_changed_weights(policy, tmp_path, what, message):
 @pytest.mark.parametrize("length", [0, 7, 500])
 def test_refuses_half_a_file_of_weights(policy, tmp_path, length):
     policy.save(tmp_path)
-    file = tmp_path / WEIGHTS_FILE
-    file.write_bytes(file.read_bytes()[:length])
+    content = (tmp_path / WEIGHTS_FILE).read_bytes()[:length]
+    (tmp_path / WEIGHTS_FILE).write_bytes(content)
+    with pytest.raises(PolicyError, match=r"policy\.safetensors: does not belong to .*policy\.json, or is damaged"):
+        Policy.load(tmp_path)
+    write_weights(tmp_path, content)
     with pytest.raises(PolicyError, match=r"policy\.safetensors: .*eader"):
+        Policy.load(tmp_path)
+
+
+def test_refuses_the_weights_of_another_policy(policy, model, env, tmp_path):
+    policy.save(tmp_path / "first")
+    Policy.from_sb3(model.learn(64), env, TASK, AGENT).save(tmp_path / "second")
+    shutil.copy(tmp_path / "first" / WEIGHTS_FILE, tmp_path / "second")
+    with pytest.raises(PolicyError, match=r"policy\.safetensors: does not belong to .*second/policy\.json"):
+        Policy.load(tmp_path / "second")
+
+
+def test_refuses_a_policy_of_another_training(policy, tmp_path):
+    policy.save(tmp_path)
+    metrics = tmp_path / "train.json"
+    metrics.write_bytes(to_json({"policy_sha256": policy.sha256}))
+    assert Policy.load_trained(tmp_path, metrics).sha256 == policy.sha256
+    for content in ({"policy_sha256": "0" * 64}, {}):
+        metrics.write_bytes(to_json(content))
+        with pytest.raises(
+            PolicyError, match=r"another policy than the one that .*train\.json tells of .*dvc checkout"
+        ):
+            Policy.load_trained(tmp_path, metrics)
+
+
+def test_reads_the_first_format(policy, tmp_path):
+    policy.save(tmp_path)
+    described = json.loads((tmp_path / JSON_FILE).read_text())
+    first = {name: described[name] for name in described.keys() - {"format", "signals", "weights_sha256"}}
+    (tmp_path / JSON_FILE).write_bytes(to_json(first))
+    assert Policy.load(tmp_path).model_dump() == policy.model_dump()
+
+
+def test_refuses_a_format_that_it_does_not_know(policy, tmp_path):
+    policy.save(tmp_path)
+    described = json.loads((tmp_path / JSON_FILE).read_text())
+    (tmp_path / JSON_FILE).write_bytes(to_json(described | {"format": 3}))
+    with pytest.raises(PolicyError, match=r"policy\.json: has the format 3, and this code reads 1 and 2"):
         Policy.load(tmp_path)
 
 
@@ -322,7 +370,7 @@ def test_refuses_weights_that_are_finite_but_make_no_finite_action(policy, tmp_p
     weights["mlp_extractor.policy_net.2.bias"] = torch.full((6,), 3e38)
     weights["action_net.weight"] = 3e38 * torch.tensor([[1.0, -1.0] * 3] * 2)
     policy.save(tmp_path)
-    (tmp_path / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights))
+    write_weights(tmp_path, safetensors.torch.save(weights))
     with pytest.raises(PolicyError, match=r"policy\.safetensors: has weights so large that its actions are not finite"):
         Policy.load(tmp_path)
 

@@ -35,7 +35,7 @@ def in_git(record: dict[str, Any]) -> dict[str, Any]:
 
 def test_provenance_tells_what_made_the_results(project: Project):
     made = provenance(project)
-    assert list(made) == ["train", "evaluate", "render"]
+    assert list(made) == ["train", "evaluate", "render", "card"]
     train = made["train"]
     assert (train["device"], train["resumed_from"], train["uncommitted"]) == ("cpu", 0, [])
     assert train["packages"]["torch"].startswith("2.11.0")
@@ -100,13 +100,13 @@ def test_a_revision_of_before_there_were_records_has_those_that_are_known_here(c
     (clone.folder / PROVENANCE).unlink()
     assert {stage: in_git(record) for stage, record in provenance(clone, "HEAD").items()} == first, "from logs/"
     shutil.rmtree(clone.folder / "logs")
-    assert provenance(clone, "HEAD") == {"train": None, "evaluate": None, "render": None}
+    assert provenance(clone, "HEAD") == dict.fromkeys(["train", "evaluate", "render", "card"])
 
 
 def test_results_that_nobody_has_a_record_of_are_said_to_have_none(clone: Project):
     (clone.folder / PROVENANCE).unlink()
     shutil.rmtree(clone.folder / "logs")
-    assert provenance(clone) == {"train": None, "evaluate": None, "render": None}
+    assert provenance(clone) == dict.fromkeys(["train", "evaluate", "render", "card"])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pipeline.experiment.records import Record, add_record, record_of, recorded_
 
 def main() -> None:
     """Print the evaluation and the places of the outputs."""
-    made_here = {stage: record["seconds"] for stage, record in complete_records().items()}
+    made_here = {stage: taken for stage, record in complete_records().items() if (taken := record["seconds"]) >= 1}
     trained, evaluated = (read_json(METRICS / f"{stage}.json") for stage in ("train", "evaluate"))
     print()
     if evaluated.get("policy_sha256") != trained.get("policy_sha256"):

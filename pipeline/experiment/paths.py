@@ -8,6 +8,7 @@ PARAMS_FILE = Path("params.yaml")
 PIPELINE_FILE = Path("dvc.yaml")
 LOCK_FILE = Path("dvc.lock")
 LOCKED_PACKAGES = Path("requirements.txt")
+LICENSE = Path("LICENSE")
 
 # What the stages read, and DVC watches.
 CODE = Path("pipeline")
@@ -25,6 +26,8 @@ CHECKED = Path(".checked.json")
 MODELS = Path("models")
 CHECKPOINTS = MODELS / "checkpoints"
 METRICS = Path("metrics")
+TRAIN_METRICS = METRICS / "train.json"
+EVALUATION = METRICS / "evaluate.json"
 PROVENANCE = METRICS / "provenance.jsonl"
 VIDEOS = Path("videos")
 VIDEO = VIDEOS / "policy.mp4"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from google.protobuf.message import Message
 from pipeline.experiment.files import write_atomically
 from pipeline.policy.policy import Policy
 
-OPSET = 17  # onnxruntime reads it since 1.12, and the default of 20 since 1.17
+OPSET = 12  # the oldest that has every activation; torch's default is newer than many runtimes on robots
 
 
 def export_onnx(path: Path, policy: Policy) -> None:
@@ -23,7 +24,7 @@ def export_onnx(path: Path, policy: Policy) -> None:
     Args:
         path: Where to write it. The graph maps ``observations``, as the environment gives them, float32
             [batch, observations], to ``actions``, float32 [batch, actions], for any batch.
-        policy: The policy.
+        policy: The policy. The graph's metadata say what its numbers mean (:class:`pipeline.policy.schema.Signals`).
     """
     example = torch.zeros(2, policy.observation_space.shape[0])
     settings: dict[str, Any] = {"input_names": ["observations"], "output_names": ["actions"], "opset_version": OPSET}
@@ -35,8 +36,20 @@ def export_onnx(path: Path, policy: Policy) -> None:
         torch.onnx.export(policy.for_inference("cpu"), (example,), file, dynamo=False, dynamic_axes=batch, **settings)
     graph = onnx.load_model_from_string(file.getvalue())
     _strip(graph)
+    onnx.helper.set_model_props(graph, _metadata(policy))
     onnx.checker.check_model(graph)
     write_atomically(path, graph.SerializeToString(deterministic=True))
+
+
+def _metadata(policy: Policy) -> dict[str, str]:
+    """Describe inputs and outputs for whoever has the file alone, as texts, which ONNX takes."""
+    signals = policy.signals.model_dump() if policy.signals else {}
+    return {
+        "task": policy.task,
+        "policy_sha256": policy.sha256,
+        "normalization": "inside: give observations as the environment does",
+        **{name: json.dumps(value, sort_keys=True) for name, value in sorted(signals.items())},
+    }
 
 
 def _strip(message: Message) -> None:

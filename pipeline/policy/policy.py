@@ -24,16 +24,17 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 
 from pipeline.experiment.errors import UserError
-from pipeline.experiment.files import to_json, write_atomically
+from pipeline.experiment.files import read_json, to_json, write_atomically
 from pipeline.experiment.params import Ppo
 from pipeline.experiment.paths import MODELS
 from pipeline.policy.inference import InferencePolicy
 from pipeline.policy.network import build_network, check_network, count_weights
-from pipeline.policy.schema import Normalization, Space, StrictModel, describe_normalization, first_finding
+from pipeline.policy.schema import Normalization, Signals, Space, StrictModel, describe_normalization, first_finding
 
 JSON_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 FILES = (JSON_FILE, WEIGHTS_FILE)
+FORMAT = 2  # of policy.json; the first had neither `format`, nor `signals`, nor `weights_sha256`
 
 
 class PolicyError(UserError):
@@ -49,13 +50,21 @@ class Policy(StrictModel):
     agent: dict[str, JsonValue]  # PPO's arguments under SB3's names
     observation_space: Space
     action_space: Space
+    signals: Signals | None = None  # null: not known
     normalization: Normalization | None
     timesteps: NonNegativeInt  # that it was trained for
     seed: int | None
     weights: dict[str, torch.Tensor] = Field(exclude=True, repr=False)  # on the CPU, under SB3's names
 
     @classmethod
-    def from_sb3(cls, model: PPO, normalization: VecNormalize | None, task: str, agent: dict[str, Any]) -> Self:
+    def from_sb3(
+        cls,
+        model: PPO,
+        normalization: VecNormalize | None,
+        task: str,
+        agent: dict[str, Any],
+        signals: dict[str, Any] | None = None,
+    ) -> Self:
         """Copy the policy out of ``model``, which may go on training.
 
         Args:
@@ -63,6 +72,7 @@ class Policy(StrictModel):
             normalization: The VecNormalize that it trains in, if any.
             task: The task that it trains on.
             agent: PPO's arguments in full, as plain values (``lin_3e-3``, ``nn.ELU``).
+            signals: What observations and actions mean, in the form of :class:`Signals`; None if not known.
 
         Raises:
             PolicyError: If a number is NaN or infinite, or ``agent`` does not describe ``model``.
@@ -75,6 +85,7 @@ class Policy(StrictModel):
                     "agent": agent,
                     "observation_space": Space.from_gymnasium(model.observation_space),
                     "action_space": Space.from_gymnasium(model.action_space),
+                    "signals": signals,
                     "normalization": describe_normalization(normalization) if normalization else None,
                     "timesteps": model.num_timesteps,
                     "seed": model.seed,
@@ -89,20 +100,38 @@ class Policy(StrictModel):
         """Read what :meth:`save` wrote.
 
         Raises:
-            PolicyError: If a file is missing, or not byte for byte what :meth:`save` writes for its content.
+            PolicyError: If a file is missing, the two do not belong together, or one is not byte for byte what
+                :meth:`save` writes for its content.
         """
         json_file, weights_file = folder / JSON_FILE, folder / WEIGHTS_FILE
         with _explained(json_file):
-            content = _read(json_file)
-            policy = cls.model_validate({**json.loads(content), "weights": {}})
-            if to_json(policy.model_dump()) != content:
-                raise ValueError("was changed since it was written")
+            policy, digest = cls._read_description(_read(json_file))
         with _explained(weights_file):
             content = _read(weights_file)
+            if digest and hashlib.sha256(content).hexdigest() != digest:
+                raise ValueError(f"does not belong to {json_file}, or is damaged")
             policy = policy.model_copy(update={"weights": safetensors.torch.load(content)})
             policy._check_weights()
             if safetensors.torch.save(policy.weights) != content:
                 raise ValueError("was changed since it was written")
+        return policy
+
+    @classmethod
+    def load_trained(cls, folder: Path, metrics: Path) -> Self:
+        """Read the policy in ``folder``, and see that the training whose metrics are in ``metrics`` made it.
+
+        Git brings another commit's metrics, and only `dvc checkout` its policy.
+
+        Raises:
+            PolicyError: As :meth:`load` does, or if another training made it.
+        """
+        policy = cls.load(folder)
+        if (trained := read_json(metrics).get("policy_sha256")) != policy.sha256:
+            raise PolicyError(
+                f"{folder} holds another policy than the one that {metrics} tells of (policy_sha256 "
+                f"{policy.sha256[:12]}, not {str(trained)[:12]}); run `dvc checkout` or `dvc repro train`, or evaluate "
+                "another's with `make evaluate POLICY=<folder>`"
+            )
         return policy
 
     def save(self, folder: Path) -> None:
@@ -118,7 +147,8 @@ class Policy(StrictModel):
     @cached_property
     def files(self) -> dict[str, bytes]:
         """What :meth:`save` writes, by the names of the files."""
-        return {JSON_FILE: to_json(self.model_dump()), WEIGHTS_FILE: safetensors.torch.save(self.weights)}
+        weights = safetensors.torch.save(self.weights)
+        return {JSON_FILE: self._describe(hashlib.sha256(weights).hexdigest()), WEIGHTS_FILE: weights}
 
     def check_matches(self, task: str, observation_space: gym.Space, action_space: gym.Space) -> None:
         """Refuse an environment other than the one that the policy was trained for.
@@ -147,8 +177,32 @@ class Policy(StrictModel):
         network.load_state_dict(self.weights)
         return InferencePolicy(network, self.action_space.to_gymnasium(), self.normalization).to(device)
 
+    @classmethod
+    def _read_description(cls, content: bytes) -> tuple[Self, str | None]:
+        """Read ``policy.json``: a policy without weights, and their digest, which the first format does not have."""
+        fields = {**json.loads(content)}
+        version, digest = fields.pop("format", 1), fields.pop("weights_sha256", None)
+        if version not in (1, FORMAT):
+            raise ValueError(f"has the format {version}, and this code reads 1 and {FORMAT}")
+        policy = cls.model_validate({**fields, "weights": {}})
+        if policy._describe(digest) != content:
+            raise ValueError("was changed since it was written")
+        return policy, digest
+
+    def _describe(self, digest: str | None) -> bytes:
+        """Write ``policy.json`` for weights with this SHA-256; None for the first format."""
+        fields = self.model_dump()
+        if digest is None:
+            return to_json({name: value for name, value in fields.items() if name != "signals"})
+        return to_json({"format": FORMAT, **fields, "weights_sha256": digest})
+
     @validator(mode="after")
     def _consistent(self) -> Self:
+        if self.signals and (len(self.signals.observations), len(self.signals.actions)) != (
+            self.observation_space.shape[0],
+            self.action_space.shape[0],
+        ):
+            raise ValueError("signals should have one entry for each observation, and one for each action")
         observations = self.normalization and self.normalization.observations
         if observations and not len(observations.mean) == len(observations.var) == self.observation_space.shape[0]:
             raise ValueError("normalization.observations should have one mean and one variance for each observation")

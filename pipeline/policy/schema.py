@@ -105,6 +105,25 @@ class Normalization(StrictModel):
     epsilon: PositiveFloat
 
 
+class Signal(StrictModel):
+    """One number of the observations or actions."""
+
+    name: str  # the term's, and the joint's
+    unit: str | None  # null: not known
+    # An observation is scale * (value - offset), and what an action commands is scale * action + offset, in the unit.
+    scale: float
+    offset: float
+    axis: list[float] | None  # along which the joint slides, or about which it turns, in the environment's frame
+
+
+class Signals(StrictModel):
+    """What the numbers in observations and actions mean, in their order."""
+
+    rate: PositiveFloat  # actions a second
+    observations: list[Signal]
+    actions: list[Signal]
+
+
 def describe_normalization(normalize: VecNormalize) -> dict[str, Any]:
     """Describe the settings and the present statistics of ``normalize``, in the form of :class:`Normalization`."""
     return {
