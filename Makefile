@@ -85,6 +85,14 @@ verify: setup
 provenance: setup
 	python -m tools.provenance $(REV)
 
+## Bring the outputs of this commit from the remote, each byte compared (WHAT=<file, folder, artifact or stage>)
+pull: setup
+	python -m tools.pull $(WHAT)
+
+## Bring them to the remote, and read them there, each byte compared (EXP=<experiments to push with them>)
+push: setup
+	python -m tools.push $(EXP)
+
 # Two files of tests at once: what a file's tests share, such as a pipeline that has run, is made once.
 TEST = python -m pytest --numprocesses 2 --dist loadfile
 
@@ -177,4 +185,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push tensorboard setup setup-isaacsim lock clean

@@ -1,0 +1,76 @@
+"""Bring the outputs that dvc.lock names to the remote, and read them there, each byte compared: ``make push``."""
+
+from __future__ import annotations
+
+import argparse
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from pipeline.experiment.errors import UserError, one_line
+from tools.storage.outputs import WORKSPACE, Object, objects
+from tools.storage.store import State, Store, cache_of, remote_of
+from tools.storage.workspace import clear
+
+GIT_REMOTE = "origin"
+
+
+def main() -> None:
+    """Exit with 1 and a sentence if the remote lacks anything in the end."""
+    parser = argparse.ArgumentParser(prog="make push", description=__doc__)
+    parser.add_argument("experiment", nargs="*", help="experiments to push too: their outputs, then their commits")
+    experiments = parser.parse_args().experiment
+    repo = Repo()
+    cache, remote = cache_of(repo), remote_of(repo)
+    clear(repo, cache)
+    found = objects(repo, [WORKSPACE, *experiments], [cache, remote])
+    if not found:
+        raise UserError("dvc.lock names no outputs, and nothing was pushed; `make repro` makes them")
+    count = push(found, cache, remote)
+    total = len({each.digest for each in found})
+    print(f"{remote.name} has all {total} objects, each byte compared; {count} of them are new there")
+    if experiments:
+        _push_commits(repo, experiments)
+
+
+def push(found: list[Object], cache: Store, remote: Store) -> int:
+    """Copy what the remote has not whole from the cache; returns how many objects that took.
+
+    Raises:
+        UserError: If the cache has not all of them whole, or the remote does not give back what it was given.
+    """
+    paths = {each.digest: f"{each.path} of {each.revision}" for each in found}
+    lacking = [digest for digest, state in remote.states(paths).items() if state is not State.WHOLE]
+    states = cache.states(lacking)
+    failed = [f"{paths[digest]} ({state})" for digest, state in states.items() if state is not State.WHOLE]
+    lists = {each.digest for each in found if each.is_folder}
+    remote.take([digest for digest in lacking if digest not in lists and states[digest] is State.WHOLE], cache)
+    if not failed:  # where DVC finds the list of a folder, it takes its files to be there
+        remote.take([digest for digest in lacking if digest in lists], cache)
+    else:
+        raise UserError(
+            f"the cache cannot give {', '.join(failed)}, and neither has {remote.name}; `make push`, where they "
+            "were made, brings them there, and `make repro` makes those of the workspace"
+        )
+    lost = [paths[digest] for digest, state in remote.states(lacking).items() if state is not State.WHOLE]
+    if lost:
+        raise UserError(f"{remote.name} took {', '.join(lost)}, and gives other bytes back; ask who runs it")
+    return len(lacking)
+
+
+def _push_commits(repo: Repo, experiments: list[str]) -> None:
+    try:
+        result = repo.experiments.push(GIT_REMOTE, experiments)
+    except DvcException as error:
+        raise UserError(f"the outputs are pushed, the experiments' commits are not: {one_line(error)}") from None
+    if diverged := result.get("diverged"):
+        raise UserError(
+            f"{GIT_REMOTE} has other experiments named {', '.join(diverged)}; rename yours with `dvc exp rename`"
+        )
+    print(
+        f"{GIT_REMOTE} has {', '.join(experiments)}; `dvc exp pull {GIT_REMOTE} {experiments[0]}` brings it elsewhere"
+    )
+
+
+if __name__ == "__main__":
+    main()
