@@ -93,6 +93,14 @@ pull: setup
 push: setup
 	python -m tools.push $(EXP)
 
+## Read every object of this commit and of all tags, in the cache and in the remote (EXP=<experiments too>, REPAIR=yes)
+fsck: setup
+	python -m tools.fsck $(EXP) $(if $(REPAIR),--repair)
+
+## List what can be deleted on this machine: old logs, trainings, objects of DVC (DELETE=yes, or what: deletes it)
+tidy: setup
+	python -m tools.tidy $(DELETE)
+
 # Two files of tests at once: what a file's tests share, such as a pipeline that has run, is made once.
 TEST = python -m pytest --numprocesses 2 --dist loadfile
 
@@ -185,4 +193,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push fsck tidy tensorboard setup setup-isaacsim lock clean

@@ -91,7 +91,7 @@ def test_doctor_wants_two_gigabytes_and_says_how_to_make_room(
     else:
         words = failure_of("disk", fresh_project, monkeypatch, capsys)
         assert "1.9 GB free; make room for 2 GB" in words
-        assert "dvc gc" in words
+        assert "make tidy" in words
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,20 @@ def test_doctor_says_in_one_line_that_there_is_no_remote_to_push_to(
 ):
     (fresh_project.folder / ".dvc" / "config").write_text(config)
     assert "dvc remote list" in failure_of("DVC remote", fresh_project, monkeypatch, capsys)
+
+
+def test_doctor_tells_a_remote_that_can_be_written_from_one_that_cannot(
+    fresh_project: Project, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    remote = fresh_project.folder.parent / "storage"
+    config = fresh_project.folder / ".dvc" / "config"
+    config.write_text(f"[core]\n    remote = team\n['remote \"team\"']\n    url = {remote}\n")
+    monkeypatch.chdir(fresh_project.folder)
+    check, params = doctor.CHECKS["DVC remote"], doctor.load_params()
+    assert check(params).endswith("is a folder that is not there yet; `make push` makes it")
+    assert not remote.exists()
+    remote.mkdir()
+    assert check(params) == f"the remote team ({remote}) can be read and written"
+    shutil.rmtree(remote)
+    remote.write_text("no folder")
+    assert "cannot be reached" in failure_of("DVC remote", fresh_project, monkeypatch, capsys)

@@ -16,6 +16,7 @@ from pipeline.experiment.params import Params
 from pipeline.experiment.params_file import load_params
 from pipeline.experiment.provenance import cpu_model
 from stages.check import check_settings
+from tools.storage.store import remote_of
 
 FREE_GIGABYTES = 2
 
@@ -74,10 +75,7 @@ def _folders(_: Params) -> str:
 def _disk(_: Params) -> str:
     free = shutil.disk_usage(".").free / 1e9
     if free < FREE_GIGABYTES:
-        raise UserError(
-            f"{free:.1f} GB free; make room for {FREE_GIGABYTES} GB, for example with "
-            "`dvc gc --all-commits --all-experiments`"
-        )
+        raise UserError(f"{free:.1f} GB free; make room for {FREE_GIGABYTES} GB: `make tidy` lists what can go")
     return f"{free:.0f} GB free"
 
 
@@ -91,9 +89,13 @@ def _git(_: Params) -> str:
 
 def _remote(_: Params) -> str:
     try:
-        return Repo().cloud.get_remote_odb().path
+        remote = remote_of(Repo())
     except DvcException as error:
         raise UserError(f"{error}; see `dvc remote list`") from None
+    if not remote.exists:
+        return f"{remote.name} is a folder that is not there yet; `make push` makes it"
+    remote.probe()
+    return f"{remote.name} can be read and written"
 
 
 CHECKS: dict[str, Callable[[Params], str]] = {

@@ -43,11 +43,8 @@ def push(found: list[Object], cache: Store, remote: Store) -> int:
     lacking = [digest for digest, state in remote.states(paths).items() if state is not State.WHOLE]
     states = cache.states(lacking)
     failed = [f"{paths[digest]} ({state})" for digest, state in states.items() if state is not State.WHOLE]
-    lists = {each.digest for each in found if each.is_folder}
-    remote.take([digest for digest in lacking if digest not in lists and states[digest] is State.WHOLE], cache)
-    if not failed:  # where DVC finds the list of a folder, it takes its files to be there
-        remote.take([digest for digest in lacking if digest in lists], cache)
-    else:
+    remote.take(lacking, cache)
+    if failed:
         raise UserError(
             f"the cache cannot give {', '.join(failed)}, and neither has {remote.name}; `make push`, where they "
             "were made, brings them there, and `make repro` makes those of the workspace"

@@ -11,6 +11,11 @@ from pipeline.experiment.errors import UserError, one_line
 CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for S3, call `ssh-add` for SSH, or see `dvc remote modify --local`"
 )
+AGAIN = "run the same again, which goes on where it stopped"
+FULL = f"is full; make room there, and {AGAIN}"
+# All that SFTP says of a full disk is "Failure", and an S3 server has an "internal error".
+UNKNOWN = f"failed and does not say why, as where its disk is full; {AGAIN}"
+OTHER = f"failed; {AGAIN}"
 # By names, the nearest class first: S3's and SSH's packages need not be imported to tell that they did not fail.
 REMEDIES = {
     "NoCredentialsError": f"has no credentials to show: {CREDENTIALS}",
@@ -20,10 +25,9 @@ REMEDIES = {
     "PermissionDenied": f"does not let you in: {CREDENTIALS}",
     "PermissionError": f"does not allow that: {CREDENTIALS}, or its folder belongs to somebody else",
     "FileNotFoundError": "is not there: its bucket or folder has to be made first",
-    "OSError": "cannot be reached, or failed; run the same again, which goes on where it stopped",
+    "SFTPFailure": UNKNOWN,
+    "OSError": f"cannot be reached, or failed; {AGAIN}",
 }
-FULL = "is full; make room there, and run the same again, which goes on where it stopped"
-OTHER = "failed; run the same again, which goes on where it stopped"
 
 
 @contextlib.contextmanager
@@ -42,4 +46,6 @@ def explained(name: str) -> Iterator[None]:
 def _remedy(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return FULL
+    if isinstance(error, OSError) and error.errno == errno.EREMOTEIO:
+        return UNKNOWN
     return next((REMEDIES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in REMEDIES), OTHER)

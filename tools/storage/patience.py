@@ -50,6 +50,7 @@ class Patience(Callback):
             if self._over:
                 return
             self._moved.clear()
+        sys.stdout.flush()
         print(
             f"{self._name} has not answered for {self._seconds:.0f} seconds; run the same again, which goes on where "
             "it stopped",

@@ -24,6 +24,9 @@ from tools.storage.patience import Patience
 
 Result = TypeVar("Result")
 
+EMPTY = "d41d8cd98f00b204e9800998ecf8427e"  # the MD5 of nothing
+PROBE = 10.0  # seconds
+
 
 class State(StrEnum):
     """What a store has of an object."""
@@ -63,7 +66,11 @@ class Store:
             return path.read_bytes() if state is State.WHOLE else None
 
     def take(self, digests: Iterable[str], source: Store) -> dict[str, State]:
-        """Copy objects from ``source``, but for those that it has not whole; returns what it had of each."""
+        """Copy objects from ``source``, but for those that it has not whole; returns what it had of each.
+
+        The lists of folders come last, and only if nothing failed: where DVC finds a list, it takes the files to be
+        there.
+        """
 
         def copy(digest: str, patience: Patience) -> State:
             with explained(source.name):
@@ -76,8 +83,26 @@ class Store:
                 path.unlink()
             return state
 
+        digests = list(digests)
+        lists = [digest for digest in digests if digest.endswith(".dir")]
         with tempfile.TemporaryDirectory() as folder:
-            return self._each(copy, digests)
+            states = self._each(copy, [digest for digest in digests if digest not in lists])
+            if all(state is State.WHOLE for state in states.values()):
+                states |= self._each(copy, lists)
+        return states
+
+    def probe(self) -> None:
+        """Write an object of no bytes, which is one like all others, and read it.
+
+        Raises:
+            UserError: If the store does not allow that, or fails.
+        """
+        with tempfile.TemporaryDirectory() as folder, explained(self.name), Patience(self.name, PROBE) as patience:
+            path = Path(folder) / EMPTY
+            path.touch()
+            self.objects.fs.put_file(str(path), self.objects.oid_to_path(EMPTY), callback=patience)
+            if self._read(EMPTY, folder, patience)[0] is not State.WHOLE:
+                raise UserError(f"{self.name} does not give back what was written there")
 
     def _read(self, digest: str, folder: str, patience: Patience, keep: bool = False) -> tuple[State, Path]:
         path = Path(folder) / digest
