@@ -106,7 +106,7 @@ def run(main: Callable[[], None], project: Project, *arguments: str) -> str:
         try:
             main()
         except SystemExit as exited:
-            said = str(exited.code)
+            said = str(exited.code or "")
         else:
             return ""
     assert "\n" not in said, "one sentence"

@@ -7,16 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-
 from pipeline.experiment import preflight
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Params
 from pipeline.experiment.params_file import load_params
 from pipeline.experiment.provenance import cpu_model
 from stages.check import check_settings
-from tools.storage.store import remote_of
+from tools.storage.store import open_stores
 
 FREE_GIGABYTES = 2
 
@@ -88,10 +85,7 @@ def _git(_: Params) -> str:
 
 
 def _remote(_: Params) -> str:
-    try:
-        remote = remote_of(Repo())
-    except DvcException as error:
-        raise UserError(f"{error}; see `dvc remote list`") from None
+    remote = open_stores()[-1]
     if not remote.exists:
         return f"{remote.name} is a folder that is not there yet; `make push` makes it"
     remote.probe()

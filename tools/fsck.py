@@ -10,7 +10,7 @@ from dvc.repo import Repo
 
 from pipeline.experiment.errors import UserError
 from tools.storage.outputs import WORKSPACE, Object, objects
-from tools.storage.store import State, Store, cache_of, remote_of
+from tools.storage.store import State, Store, open_stores
 from tools.storage.workspace import clear
 
 States = dict[str, State]
@@ -26,8 +26,7 @@ def main() -> None:
     parser.add_argument("revision", nargs="*", help="more to read: experiments, branches, commits")
     parser.add_argument("--repair", action="store_true", help="replace what is missing or damaged")
     arguments = parser.parse_args()
-    repo = Repo()
-    cache, remote = cache_of(repo), remote_of(repo)
+    repo, cache, remote = open_stores()
     found = find(repo, arguments.revision, cache, remote)
     if not found:
         raise UserError("no outputs are named by dvc.lock, here or in a tag; `make repro` makes them")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from dvc.repo import Repo
-
 from pipeline.experiment.errors import UserError
 from tools.storage.outputs import WORKSPACE, Object, objects, select
-from tools.storage.store import State, Store, cache_of, remote_of
+from tools.storage.store import State, Store, open_stores
 from tools.storage.workspace import check_out, clear
 
 
@@ -18,8 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make pull", description=__doc__)
     parser.add_argument("what", nargs="*", help="files, folders, artifacts or stages; without, all outputs")
     what = parser.parse_args().what
-    repo = Repo()
-    cache, remote = cache_of(repo), remote_of(repo)
+    repo, cache, remote = open_stores()
     clear(repo, cache)
     found = objects(repo, [WORKSPACE], [cache, remote])
     if not found:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-
-from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.errors import UserError
 from tools.storage.outputs import WORKSPACE, Object, objects
-from tools.storage.store import State, Store, cache_of, remote_of
+from tools.storage.store import State, Store, open_stores
 from tools.storage.workspace import clear
 
+DVC = (sys.executable, "-m", "dvc")
 GIT_REMOTE = "origin"
 
 
@@ -20,8 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make push", description=__doc__)
     parser.add_argument("experiment", nargs="*", help="experiments to push too: their outputs, then their commits")
     experiments = parser.parse_args().experiment
-    repo = Repo()
-    cache, remote = cache_of(repo), remote_of(repo)
+    repo, cache, remote = open_stores()
     clear(repo, cache)
     found = objects(repo, [WORKSPACE, *experiments], [cache, remote])
     if not found:
@@ -29,8 +28,8 @@ def main() -> None:
     count = push(found, cache, remote)
     total = len({each.digest for each in found})
     print(f"{remote.name} has all {total} objects, each byte compared; {count} of them are new there")
-    if experiments:
-        _push_commits(repo, experiments)
+    if experiments:  # their commits come last, so that nobody has one without its outputs
+        sys.exit(subprocess.run([*DVC, "exp", "push", GIT_REMOTE, *experiments], check=False).returncode)
 
 
 def push(found: list[Object], cache: Store, remote: Store) -> int:
@@ -53,20 +52,6 @@ def push(found: list[Object], cache: Store, remote: Store) -> int:
     if lost:
         raise UserError(f"{remote.name} took {', '.join(lost)}, and gives other bytes back; ask who runs it")
     return len(lacking)
-
-
-def _push_commits(repo: Repo, experiments: list[str]) -> None:
-    try:
-        result = repo.experiments.push(GIT_REMOTE, experiments)
-    except DvcException as error:
-        raise UserError(f"the outputs are pushed, the experiments' commits are not: {one_line(error)}") from None
-    if diverged := result.get("diverged"):
-        raise UserError(
-            f"{GIT_REMOTE} has other experiments named {', '.join(diverged)}; rename yours with `dvc exp rename`"
-        )
-    print(
-        f"{GIT_REMOTE} has {', '.join(experiments)}; `dvc exp pull {GIT_REMOTE} {experiments[0]}` brings it elsewhere"
-    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import subprocess
@@ -15,7 +14,8 @@ from dvc.repo import Repo
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.paths import LOGS, RESUME
-from tools.storage.store import cache_of
+from tools.storage.outputs import files_in
+from tools.storage.store import State, Store
 
 DAY = 86400  # seconds; what is younger may be of a run that goes on, and nothing names it yet
 WHAT = {
@@ -47,18 +47,18 @@ def _unnamed(repo: Repo) -> list[Path]:
     Raises:
         UserError: If it cannot be known what is named.
     """
-    cache = cache_of(repo).objects
-    if not Path(cache.path).is_relative_to(repo.root_dir):
-        print(f"kept     {cache.path}: others may use that cache too")
+    cache = Store(repo.cache.local, "the cache")
+    if not Path(cache.objects.path).is_relative_to(repo.root_dir):
+        print(f"kept     {cache.objects.path}: others may use that cache too")
         return []
     named = _named()
-    for digest in [digest for digest in named if digest.endswith(".dir")]:
-        path = Path(cache.oid_to_path(digest))
-        try:
-            named |= {file["md5"] for file in json.loads(path.read_bytes())} if path.exists() else set()
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} is damaged; first `make fsck REPAIR=yes`") from None
-    return [Path(cache.oid_to_path(digest)) for digest in cache.all() if digest not in named]
+    lists = cache.states(digest for digest in named if digest.endswith(".dir"))
+    if State.DAMAGED in lists.values():
+        raise UserError(
+            "nothing is deleted, since the list of a folder's files is damaged; first `make fsck REPAIR=yes`"
+        )
+    named |= {file for digest in lists for _, file in files_in(digest, [cache])}
+    return [Path(cache.objects.oid_to_path(digest)) for digest in cache.objects.all() if digest not in named]
 
 
 def _named() -> set[str]:

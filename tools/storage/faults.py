@@ -24,7 +24,7 @@ REMEDIES = {
     "machine answers in its place; ask who runs it, and see what `ssh` says",
     "PermissionDenied": f"does not let you in: {CREDENTIALS}",
     "PermissionError": f"does not allow that: {CREDENTIALS}, or its folder belongs to somebody else",
-    "FileNotFoundError": "is not there: its bucket or folder has to be made first",
+    "FileNotFoundError": "cannot be used: its bucket, or the file of your key, is not there",
     "SFTPFailure": UNKNOWN,
     "OSError": f"cannot be reached, or failed; {AGAIN}",
 }

@@ -37,7 +37,7 @@ def objects(repo: Repo, revisions: Iterable[str], stores: Iterable[Store]) -> li
     What is imported from another repository is left out: it is kept there.
     """
     outputs = [output for revision in revisions for output in _outputs(repo, revision)]
-    lists = {output.digest: _files(output.digest, stores) for output in outputs if output.is_folder}
+    lists = {output.digest: files_in(output.digest, stores) for output in outputs if output.is_folder}
     files = [
         output._replace(path=f"{output.path}/{name}", digest=digest)
         for output in outputs
@@ -59,7 +59,8 @@ def _outputs(repo: Repo, revision: str) -> list[Object]:
         raise UserError(f"DVC cannot read {revision}: {one_line(error)}") from None
 
 
-def _files(digest: str, stores: Iterable[Store]) -> list[tuple[str, str]]:
+def files_in(digest: str, stores: Iterable[Store]) -> list[tuple[str, str]]:
+    """Read the list of a folder's files, with the digest of each, from the first of ``stores`` that has it whole."""
     for store in stores:
         if content := store.content(digest):
             return [(file["relpath"], file["md5"]) for file in json.loads(content)]

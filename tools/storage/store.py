@@ -130,21 +130,18 @@ class Store:
                 pool.shutdown(cancel_futures=True)
 
 
-def cache_of(repo: Repo) -> Store:
-    """Open the cache."""
-    return Store(repo.cache.local, "the cache")
-
-
-def remote_of(repo: Repo) -> Store:
-    """Open the default remote.
+def open_stores() -> tuple[Repo, Store, Store]:
+    """Open the repository, its cache and its default remote.
 
     Raises:
-        UserError: If there is none.
+        UserError: If DVC cannot, or there is no remote.
     """
     try:
+        repo = Repo()
         remote = repo.cloud.get_remote()
-        if remote.fs.protocol == "ssh":
-            remote.fs.fs_args["known_hosts"] = ()  # those of ~/.ssh/known_hosts, where DVC takes any host for the right
-        return Store(remote.odb, f"the remote {remote.name} ({repo.config['remote'][remote.name]['url']})")
     except DvcException as error:
         raise UserError(f"{one_line(error)}; see `dvc remote list`") from None
+    if remote.fs.protocol == "ssh":
+        remote.fs.fs_args["known_hosts"] = ()  # those of ~/.ssh/known_hosts, where DVC takes any host for the right one
+    url = repo.config["remote"][remote.name]["url"]
+    return repo, Store(repo.cache.local, "the cache"), Store(remote.odb, f"the remote {remote.name} ({url})")
