@@ -60,6 +60,8 @@ def test_what_is_pushed_comes_to_a_fresh_clone_and_nothing_is_left_to_run(collea
 def test_pull_takes_what_people_call_the_outputs(colleague: Stored, names: list[str], files: set[str]):
     assert not run(pull.main, colleague, *names)
     assert {*colleague.files()} == files
+    if any(CHECKPOINTS in file for file in files):
+        assert colleague.object(colleague.cache, CHECKPOINTS).exists(), "DVC itself has nothing to fetch"
 
 
 def test_a_name_that_nothing_has_gets_the_nearest(colleague: Stored):

@@ -18,7 +18,7 @@ LAST_WEEK = 7 * 86400
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with three films: of a tag on no branch, of an experiment, and of the workspace."""
+    """A project with films of a commit, a tag, a merge on no branch, an experiment, and the workspace."""
     project = make_stored(tmp_path_factory.mktemp("made"))
     project.run("git", "checkout", "--quiet", "-b", "gone")
     film(project, "of tag")
@@ -26,6 +26,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project.run("git", "tag", "v1")
     project.run("git", "checkout", "--quiet", "main")
     project.run("git", "branch", "--quiet", "-D", "gone")
+    project.run("git", "merge", "--quiet", "--no-commit", "--strategy", "ours", "v1")
+    film(project, "of merge")
+    project.commit("Merged, and run again")
+    project.run("git", "tag", "merged")
+    project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
     film(project, "of experiment")
     project.run("dvc", "exp", "save", "--name", "better")
     film(project, "of workspace")
@@ -82,14 +87,18 @@ def test_it_lists_and_deletes_nothing_unless_asked_again(project: Stored, capsys
 
 def test_what_a_tag_an_experiment_a_commit_or_the_workspace_names_stays(project: Stored):
     named = {digest: content for digest, content in objects(project).items() if digest != 32 * "0"}
-    assert {"film\n", "of tag\n", "of experiment\n", "of workspace\n", "early\n", "late\n"} < {*named.values()}
+    assert {"film\n", "of tag\n", "of merge\n", "of experiment\n", "of workspace\n", "early\n", "late\n"} < {
+        *named.values()
+    }
     assert not run(tidy.main, project, "yes")
     assert objects(project) == named
     project.run("dvc", "exp", "remove", "better")
+    project.run("git", "tag", "--delete", "merged")
+    assert not run(tidy.main, project, "yes")
+    assert objects(project) == named, "Git's log of HEAD has the commits"
     project.run("git", "reflog", "expire", "--expire=now", "--all")
     assert not run(tidy.main, project, "yes")
-    assert "of experiment\n" not in objects(project).values(), "it was removed, and nothing else names it"
-    assert len(objects(project)) == len(named) - 1
+    assert {*named.values()} - {*objects(project).values()} == {"of experiment\n", "of merge\n"}
 
 
 def test_what_is_younger_than_a_day_stays(project: Stored):
