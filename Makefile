@@ -69,6 +69,10 @@ POLICY = models/checkpoints models
 evaluate: setup
 	python -m tools.evaluate $(POLICY)
 
+## Bring in a PPO model of stock SB3 (FROM=model.zip STATS=vecnormalize.pkl TASK=Isaac-Cartpole TO=pretrained TRUST=yes)
+import-model: setup
+	@python -m tools.import_model --from '$(FROM)' --stats '$(STATS)' --task '$(TASK)' --to '$(TO)' --trust '$(TRUST)'
+
 # A commit that changes what a stage depends on brings the dvc.lock of a run. ARGS are for the last command alone.
 ## Run what changed, name the outputs that moved, and add the results to the next commit (ARGS=--moved: they may move)
 record: setup
@@ -193,4 +197,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push fsck tidy tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push fsck tidy tensorboard setup setup-isaacsim lock clean
