@@ -97,6 +97,10 @@ pull: setup
 push: setup
 	python -m tools.push $(EXP)
 
+## Bring the model of a version into a folder, at once or not at all (VERSION=v1.0.0 TO=<folder> FROM=<another repository>)
+get: setup
+	@python -m tools.get --version '$(VERSION)' --to '$(TO)' --from '$(FROM)'
+
 ## Read every object of this commit and of all tags, in the cache and in the remote (EXP=<experiments too>, REPAIR=yes)
 fsck: setup
 	python -m tools.fsck $(EXP) $(if $(REPAIR),--repair)
@@ -197,4 +201,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push fsck tidy tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push get fsck tidy tensorboard setup setup-isaacsim lock clean

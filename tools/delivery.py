@@ -56,8 +56,9 @@ def put_in_place(filled: Path, target: Path) -> None:
     Raises:
         UserError: If there is something at ``target`` that this file system cannot exchange.
     """
-    for file in filled.rglob("*"):
-        _write_through(file)
+    for file in filter(Path.is_file, filled.rglob("*")):
+        with file.open("rb") as written:
+            os.fsync(written.fileno())  # a power cut is an interruption, too
     if not target.exists():
         filled.rename(target)
     elif ctypes.CDLL(None, use_errno=True).renameat2(
@@ -66,12 +67,3 @@ def put_in_place(filled: Path, target: Path) -> None:
         code = ctypes.get_errno()
         remedy = "move that away, and run the same again" if code in NO_EXCHANGE else "nothing was changed"
         raise UserError(f"TO: {target} cannot be exchanged for a new folder: {os.strerror(code)}; {remedy}")
-
-
-def _write_through(file: Path) -> None:
-    """Wait until ``file`` would be there after a power cut, too."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

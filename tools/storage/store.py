@@ -130,14 +130,14 @@ class Store:
                 pool.shutdown(cancel_futures=True)
 
 
-def open_stores() -> tuple[Repo, Store, Store]:
-    """Open the repository, its cache and its default remote.
+def open_stores(repo: Repo | None = None) -> tuple[Repo, Store, Store]:
+    """Open a repository, or this one, with its cache and its default remote.
 
     Raises:
         UserError: If DVC cannot, or there is no remote.
     """
     try:
-        repo = Repo()
+        repo = repo or Repo()
         remote = repo.cloud.get_remote()
     except DvcException as error:
         raise UserError(f"{one_line(error)}; see `dvc remote list`") from None
