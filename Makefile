@@ -101,6 +101,10 @@ push: setup
 get: setup
 	@python -m tools.get --version '$(VERSION)' --to '$(TO)' --from '$(FROM)'
 
+## Push this commit's model, prove that a fresh clone gets it, and tag it as a version (VERSION=v1.2.0)
+publish: setup
+	python -m tools.publish $(VERSION)
+
 ## Read every object of this commit and of all tags, in the cache and in the remote (EXP=<experiments too>, REPAIR=yes)
 fsck: setup
 	python -m tools.fsck $(EXP) $(if $(REPAIR),--repair)
@@ -201,4 +205,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push get fsck tidy tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push publish get fsck tidy tensorboard setup setup-isaacsim lock clean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
@@ -31,11 +32,11 @@ PARAMS = {"evaluate": {"episodes": 1000}, "seed": 3, "sim": {"physics": "physx"}
 
 @pytest.mark.unit
 def test_hugging_face_reads_the_metrics():
-    card = ModelCard(write_card(POLICY, EVALUATION, PARAMS))
-    assert card.data.license == "bsd-3-clause"
-    results = {result.metric_type: result.metric_value for result in card.data.eval_results or []}
+    data: Any = ModelCard(write_card(POLICY, EVALUATION, PARAMS)).data
+    assert data.license == "bsd-3-clause"
+    results = {result.metric_type: result.metric_value for result in data.eval_results}
     assert results == {name: value for name, value in EVALUATION.items() if name != "policy_sha256"}
-    assert {result.dataset_name for result in card.data.eval_results or []} == {"Toy"}
+    assert {result.dataset_name for result in data.eval_results} == {"Toy"}
 
 
 @pytest.mark.unit

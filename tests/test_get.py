@@ -54,7 +54,9 @@ def fetch(project: Stored, version: str, target: Path, *more: str) -> str:
 
 
 def files(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    """The files of a model, without what says where it comes from."""
+    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {name: content for name, content in found.items() if name not in get.LINEAGE}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -72,6 +74,9 @@ def test_what_was_there_is_replaced_with_nothing_left_of_it(author: Stored, tmp_
     (tmp_path / "model" / "checkpoints" / "50").touch()
     assert not fetch(author, "v1.0.0", tmp_path / "model")
     assert files(tmp_path / "model") == FIRST
+    assert (tmp_path / "model" / "COMMIT").read_text() == author.run("git", "rev-parse", "policy@v1.0.0^{}").stdout
+    lock = author.run("git", "show", "policy@v1.0.0:dvc.lock").stdout
+    assert (tmp_path / "model" / "dvc.lock").read_text() == lock
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
@@ -175,7 +180,8 @@ def count(event, arguments, steps=[]):
             os.kill(os.getpid(), signal.SIGKILL)
 
 def content():
-    return {str(path.relative_to(target)): path.read_text() for path in target.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(target)): path.read_text() for path in target.rglob("*") if path.is_file()}
+    return {name: content for name, content in found.items() if name not in get.LINEAGE}
 
 def fetch(version):
     sys.argv = ["get", "--version", version, "--to", str(target)]

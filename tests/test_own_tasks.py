@@ -56,6 +56,16 @@ def test_an_episode_of_the_ant_is_judged_by_the_ants_own_criterion(ant: Project)
     assert not {"survival_rate", "pole_angle_rms"} & set(evaluated)
 
 
+def test_the_policy_tells_what_the_ants_numbers_mean(ant: Project):
+    told = json.loads((ant.folder / "models" / "policy.json").read_text())["signals"]
+    observed = {signal["name"]: signal for signal in told["observations"]}
+    assert len(observed) == 60, "the names differ"
+    assert observed["base_lin_vel.2"] | {"unit": "m/s", "scale": 1.0} == observed["base_lin_vel.2"]
+    velocity = {"unit": "rad/s", "scale": 0.2, "axis": [0.0, 0.0, 1.0]}
+    assert observed["joint_vel_rel.front_left_leg"] | velocity == observed["joint_vel_rel.front_left_leg"]
+    assert {(signal["unit"], signal["scale"]) for signal in told["actions"]} == {("N m", 7.5)}
+
+
 def test_a_second_repro_changes_nothing(ant: Project):
     assert "Data and pipelines are up to date" in ant.run("dvc", "repro").stdout
     assert not ant.run("git", "status", "--porcelain").stdout

@@ -15,12 +15,14 @@ from dvc_data.hashfile.db import HashFileDB
 from dvc_objects.fs.local import localfs
 
 from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.paths import LOCK_FILE
 from tools.delivery import beside, put_in_place
 from tools.pull import bring
 from tools.storage.outputs import objects
 from tools.storage.store import Store, open_stores
 
-ARTIFACT = "policy"  # of dvc.yaml, and of the tags: policy@v1.0.0
+ARTIFACT = "policy"  # of dvc.yaml, and of the tags: policy@v1.0.0, as GTO names them
+LINEAGE = (LOCK_FILE.name, "COMMIT")  # beside the model: what no output can hold, since it names all outputs
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def get(version: str, target: Path, source: str) -> None:
         raise UserError(f"get: dvc.yaml of {version} has no artifact {ARTIFACT}")
     model = artifacts[ARTIFACT].path
     wanted = [each for each in objects(repo, [commit], [cache, remote]) if Path(each.path).is_relative_to(model)]
-    _check_replaceable(target, {Path(each.path).relative_to(model).parts[0] for each in wanted})
+    _check_replaceable(target, {Path(each.path).relative_to(model).parts[0] for each in wanted} | {*LINEAGE})
     with beside(target) as folder:
         store = Store(HashFileDB(localfs, str(folder.parent / "objects")), str(target))
         store.take({each.digest for each in wanted}, cache)
@@ -65,6 +67,9 @@ def get(version: str, target: Path, source: str) -> None:
                 file = folder / Path(each.path).relative_to(model)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(store.objects.oid_to_path(each.digest), file)
+        with repo.switch(commit):
+            (folder / LOCK_FILE.name).write_text(repo.fs.read_text(repo.fs.join(repo.root_dir, str(LOCK_FILE))))
+        (folder / "COMMIT").write_text(f"{commit}\n")
         put_in_place(folder, target)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import warp as wp
@@ -54,14 +54,14 @@ def describe_signals(env: TensorEnv) -> dict[str, Any]:
     Args:
         env: Running environments.
     """
-    task = env.task
+    task, space, action_space = env.task, cast(Any, env.observation_space), cast(Any, env.action_space)
     managed = hasattr(task, "observation_manager")
     observations = list(_observations(task)) if managed else []
     actions = list(_actions(task)) if managed else []
     return {
         "rate": round(1 / task.step_dt, 6),
-        "observations": _or_numbered(observations, "observation", env.observation_space.shape[0]),
-        "actions": _or_numbered(actions, "action", env.action_space.shape[0]),
+        "observations": _or_numbered(observations, "observation", space.shape[0]),
+        "actions": _or_numbered(actions, "action", action_space.shape[0]),
     }
 
 
