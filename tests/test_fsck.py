@@ -65,7 +65,7 @@ def test_a_clone_that_has_pulled_nothing_has_nothing_to_repair(whole: Stored, ca
 def test_damage_is_named_with_its_revisions_and_repaired_from_the_other(whole: Stored, path: str, store: str, capsys):
     shutil.rmtree(whole.folder / "models")
     damage(whole.object(getattr(whole, store), path))
-    assert "1 are broken" in run(fsck.main, whole)
+    assert "1 of 7 objects are broken" in run(fsck.main, whole)
     named = [line for line in capsys.readouterr().out.splitlines() if line.startswith("damaged  in the")]
     assert {line.split(": ")[1] for line in named} == {f"{path} of workspace", f"{path} of v1"}
     assert all(store in line for line in named)
@@ -78,7 +78,7 @@ def test_what_nobody_has_whole_stays_broken_and_the_rest_is_repaired(whole: Stor
     damage(whole.object(whole.cache, POLICY))
     whole.object(whole.remote, POLICY).unlink()
     damage(whole.object(whole.remote, VIDEO))
-    assert "1 are broken; who has made them" in run(fsck.main, whole, "--repair")
+    assert "1 of 7 objects are broken; who has made them" in run(fsck.main, whole, "--repair")
     assert f"missing  in the cache: {POLICY} of v1" in capsys.readouterr().out
     whole.run("dvc", "repro")
     assert not run(fsck.main, whole, "--repair"), "it was made again, as the last sentence has it"
@@ -88,7 +88,7 @@ def test_a_damaged_cache_is_told_without_a_remote(author: Stored, capsys):
     shutil.rmtree(author.remote)
     assert not run(fsck.main, author)
     damage(author.object(author.cache, POLICY))
-    assert "1 are broken" in run(fsck.main, author)
+    assert "1 of 7 objects are broken" in run(fsck.main, author)
     assert "that this machine does not have: the cache alone is read" in capsys.readouterr().out
     assert not run(fsck.main, author, "--repair"), "the workspace has it"
 

@@ -35,9 +35,10 @@ def main() -> None:
         clear(repo, cache)
         repair(found, cache, remote)
         broken = check(found, cache, remote)
+    total = len({each.digest for each in found})
     if broken:
-        sys.exit(f"fsck: {broken} are broken; {_advice(arguments.repair)}")
-    print(f"fsck: all {len({each.digest for each in found})} objects are whole")
+        sys.exit(f"fsck: {broken} of {total} objects are broken; {_advice(arguments.repair)}")
+    print(f"fsck: all {total} objects are whole")
 
 
 def _advice(tried: bool) -> str:
