@@ -26,6 +26,7 @@ REMEDIES = {
     "PermissionError": f"does not allow that: {CREDENTIALS}, or its folder belongs to somebody else",
     "FileNotFoundError": "cannot be used: its bucket, or the file of your key, is not there",
     "SFTPFailure": UNKNOWN,
+    "EndpointConnectionError": f"cannot be reached; {AGAIN}",
     "OSError": f"cannot be reached, or failed; {AGAIN}",
 }
 

@@ -85,10 +85,11 @@ class Store:
 
         digests = list(digests)
         lists = [digest for digest in digests if digest.endswith(".dir")]
+        slower = source if isinstance(self.objects.fs, LocalFileSystem) else self
         with tempfile.TemporaryDirectory() as folder:
-            states = self._each(copy, [digest for digest in digests if digest not in lists])
+            states = self._each(copy, [digest for digest in digests if digest not in lists], slower)
             if all(state is State.WHOLE for state in states.values()):
-                states |= self._each(copy, lists)
+                states |= self._each(copy, lists, slower)
         return states
 
     def probe(self) -> None:
@@ -115,14 +116,16 @@ class Store:
             path.unlink()
         return State.WHOLE if whole else State.DAMAGED, path
 
-    def _each(self, function: Callable[[str, Patience], Result], digests: Iterable[str]) -> dict[str, Result]:
-        """Call ``function`` for each object, some at a time.
+    def _each(
+        self, function: Callable[[str, Patience], Result], digests: Iterable[str], slower: Store | None = None
+    ) -> dict[str, Result]:
+        """Call ``function`` for each object, some at a time; if nothing moves, it is ``slower`` that is waited for.
 
         Raises:
             UserError: If the store fails.
         """
         digests = list(dict.fromkeys(digests))
-        with explained(self.name), Patience(self.name) as patience:
+        with explained(self.name), Patience((slower or self).name) as patience:
             pool = ThreadPoolExecutor(self.objects.fs.jobs)
             try:
                 return dict(zip(digests, pool.map(lambda digest: function(digest, patience), digests), strict=True))
@@ -143,5 +146,8 @@ def open_stores(repo: Repo | None = None) -> tuple[Repo, Store, Store]:
         raise UserError(f"{one_line(error)}; see `dvc remote list`") from None
     if remote.fs.protocol == "ssh":
         remote.fs.fs_args["known_hosts"] = ()  # those of ~/.ssh/known_hosts, where DVC takes any host for the right one
+        for key in remote.fs.fs_args.get("client_keys", []):
+            if not Path(key).is_file():  # what is not found would be taken for an object
+                raise UserError(f"there is no key {key}; `dvc remote modify --local {remote.name} keyfile` names one")
     url = repo.config["remote"][remote.name]["url"]
     return repo, Store(repo.cache.local, "the cache"), Store(remote.odb, f"the remote {remote.name} ({url})")
