@@ -1,57 +1,46 @@
-"""The recipe of docs/sharing.md for a team's remote, against a real S3 server on this machine."""
+"""What docs/storage.md says that a team types, with real servers on this machine."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project, wait_until
+from tests.conftest import ROOT
+from tests.servers import Kind, serving
+from tests.stored import FILES, VIDEO, Stored, make_stored
 
-pytestmark = pytest.mark.sim
-
-KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret-of-someone"}
-JUICEFS = str(Path(sys.executable).parent / "juicefs")
-
-
-@pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[str]:
-    """MinIO's S3 gateway over a folder, as JuiceFS ships it, with a bucket named ``store``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    database = f"sqlite3://{tmp_path / 'meta.db'}"
-    bucket = ["--storage", "file", "--bucket", str(tmp_path / "objects")]
-    subprocess.run([JUICEFS, "format", *bucket, database, "store"], check=True, capture_output=True)
-    login = {"MINIO_ROOT_USER": KEYS["AWS_ACCESS_KEY_ID"], "MINIO_ROOT_PASSWORD": KEYS["AWS_SECRET_ACCESS_KEY"]}
-    command = [JUICEFS, "gateway", "--cache-dir", str(tmp_path / "cache"), "--no-usage-report", database, address]
-    with subprocess.Popen(command, env=os.environ | login, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as s3:
-        try:
-            wait_until(lambda: listens(address), seconds=60)
-            yield f"http://{address}"
-        finally:
-            s3.terminate()
+pytestmark = [pytest.mark.unit, pytest.mark.slow, pytest.mark.timeout(120)]
+PUSH = (sys.executable, "-m", "tools.push")
 
 
-def listens(address: str) -> bool:
-    host, port = address.split(":")
-    with socket.socket() as client:
-        return client.connect_ex((host, int(port))) == 0
+@pytest.mark.parametrize("kind", ["s3", "ssh"])
+def test_a_team_shares_models_and_experiments(tmp_path: Path, kind: Kind):
+    author, colleague = make_stored(tmp_path), Stored(tmp_path / "colleague")
+    (tmp_path / "home" / ".ssh").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    with serving(kind, tmp_path / "data") as server:
+        (tmp_path / "home" / ".ssh" / "known_hosts").write_text(server.known_hosts)
+        settings = {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), **server.environment}
+        author.run("dvc", "remote", "add", "--default", "team", f"{server.url}/isaac-cartpole")
+        for option, value in {"verify": "true", **server.options}.items():
+            author.run("dvc", "remote", "modify", "team", option, value)
+        author.commit("Remote")
+        author.run("git", "clone", "--quiet", "--bare", ".", str(tmp_path / "origin"))
+        author.run("git", "remote", "add", "origin", str(tmp_path / "origin"))
+        author.run("git", "clone", "--quiet", str(tmp_path / "origin"), str(colleague.folder))
 
+        author.run(*PUSH, check=True, **settings)
+        colleague.run("dvc", "pull", check=True, **settings)
+        assert colleague.files() == FILES
+        assert "Running" not in colleague.run("dvc", "repro").stdout
 
-def test_push_to_s3_and_pull_in_another_clone(project: Project, tmp_path: Path, endpoint: str):
-    clone = Project(tmp_path / "clone")
-    subprocess.run(["git", "clone", "--quiet", project.folder, clone.folder], check=True)
-    for place in (project, clone):
-        place.run("dvc", "remote", "add", "--local", "team", "s3://store/isaac-cartpole")
-        place.run("dvc", "remote", "modify", "--local", "team", "endpointurl", endpoint)
-    project.run("dvc", "push", "--remote", "team", check=True, **KEYS)
-    clone.run("dvc", "pull", "--remote", "team", check=True, **KEYS)
-    policy = Path("models") / "policy.safetensors"
-    assert (clone.folder / policy).read_bytes() == (project.folder / policy).read_bytes()
-    assert "Running stage" not in clone.run("dvc", "repro").stdout
+        if kind == "s3":  # what follows is the same for both
+            pipeline = author.folder / "dvc.yaml"
+            pipeline.write_text(pipeline.read_text().replace("echo film", "echo another film"))
+            author.run("dvc", "exp", "run", "--name", "better")
+            author.run(*PUSH, "better", check=True, **settings)
+            colleague.run("dvc", "exp", "pull", "origin", "better", check=True, **settings)
+            colleague.run("dvc", "exp", "apply", "better")
+            assert colleague.files() == FILES | {VIDEO: "another film\n"}
