@@ -44,3 +44,13 @@ def test_a_team_shares_models_and_experiments(tmp_path: Path, kind: Kind):
             colleague.run("dvc", "exp", "pull", "origin", "better", check=True, **settings)
             colleague.run("dvc", "exp", "apply", "better")
             assert colleague.files() == FILES | {VIDEO: "another film\n"}
+
+
+def test_in_a_shared_folder_the_group_can_write_beside_what_one_has_pushed(tmp_path: Path):
+    author = make_stored(tmp_path)
+    author.run("dvc", "remote", "add", "--default", "team", str(tmp_path / "storage"))
+    author.run("dvc", "remote", "modify", "team", "shared", "group")
+    author.run(*PUSH, check=True, PYTHONPATH=str(ROOT))
+    folders = [folder for folder in (tmp_path / "storage").rglob("*") if folder.is_dir()]
+    assert folders
+    assert all(folder.stat().st_mode & 0o070 == 0o070 for folder in folders)

@@ -78,6 +78,7 @@ class Store:
             if state is State.WHOLE:
                 patience.extend(path.stat().st_size)
                 target = self.objects.oid_to_path(digest)
+                self.objects.makedirs(self.objects.fs.parent(target))  # for the group, if it is a shared folder
                 self.objects.fs.put_file(str(path), target, callback=patience)
                 self.objects.protect(target)  # as DVC has its objects
                 path.unlink()
