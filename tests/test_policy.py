@@ -147,7 +147,7 @@ def test_leaves_the_random_numbers_of_training_alone(model, env, tmp_path):
 @pytest.mark.parametrize("name", [JSON_FILE, WEIGHTS_FILE])
 def test_missing_file_says_how_to_get_it(policy, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    for folder, remedy in {"models": f"run `dvc pull models/{name}` or `dvc repro train`", "mine": "fetch .*"}.items():
+    for folder, remedy in {"models": "run `make pull` or `dvc repro train`", "mine": "fetch .*"}.items():
         policy.save(Path(folder))
         (Path(folder) / name).unlink()
         with pytest.raises(PolicyError, match=rf"^{folder}/{name} is missing; {remedy}$"):

@@ -5,10 +5,8 @@ Neither file can run code when it is read. The same values make the same bytes.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -18,15 +16,13 @@ import safetensors.torch
 import torch
 from pydantic import ConfigDict, Field, JsonValue, NonNegativeInt, ValidationError
 from pydantic import model_validator as validator
-from safetensors import SafetensorError
 from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 
-from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import read_json, to_json, write_atomically
 from pipeline.experiment.params import Ppo
-from pipeline.experiment.paths import MODELS
+from pipeline.policy.errors import PolicyError, explained, read_file
 from pipeline.policy.inference import InferencePolicy
 from pipeline.policy.network import build_network, check_network, count_weights
 from pipeline.policy.schema import Normalization, Signals, Space, StrictModel, describe_normalization, first_finding
@@ -35,10 +31,6 @@ JSON_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 FILES = (JSON_FILE, WEIGHTS_FILE)
 FORMAT = 2  # of policy.json; the first had neither `format`, nor `signals`, nor `weights_sha256`
-
-
-class PolicyError(UserError):
-    """A policy cannot be written, read or used."""
 
 
 class Policy(StrictModel):
@@ -78,7 +70,7 @@ class Policy(StrictModel):
             PolicyError: If a number is NaN or infinite, or ``agent`` does not describe ``model``.
         """
         weights = model.get_parameters()["policy"]
-        with _explained("the policy", "nothing was saved: lower ppo.learning_rate, or look at the settings"):
+        with explained("the policy", "nothing was saved: lower ppo.learning_rate, or look at the settings"):
             policy = cls.model_validate(
                 {
                     "task": task,
@@ -104,10 +96,10 @@ class Policy(StrictModel):
                 :meth:`save` writes for its content.
         """
         json_file, weights_file = folder / JSON_FILE, folder / WEIGHTS_FILE
-        with _explained(json_file):
-            policy, digest = cls._read_description(_read(json_file))
-        with _explained(weights_file):
-            content = _read(weights_file)
+        with explained(json_file):
+            policy, digest = cls._read_description(read_file(json_file))
+        with explained(weights_file):
+            content = read_file(weights_file)
             if digest and hashlib.sha256(content).hexdigest() != digest:
                 raise ValueError(f"does not belong to {json_file}, or is damaged")
             policy = policy.model_copy(update={"weights": safetensors.torch.load(content)})
@@ -238,28 +230,3 @@ class Policy(StrictModel):
 def _compare(name: str, trained: object, running: object) -> None:
     if trained != running:
         raise PolicyError(f"the policy was trained for the {name} {trained}, not {running}; run `dvc repro train`")
-
-
-def _read(path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # to read a FIFO would wait for ever
-        raise ValueError("should be a file")
-    return path.read_bytes()
-
-
-@contextlib.contextmanager
-def _explained(what: Path | str, remedy: str | None = None) -> Iterator[None]:
-    """Turn the ways in which reading or checking ``what`` can fail into a PolicyError of one sentence."""
-    of_training = Path(what).is_relative_to(MODELS)
-    remedy = remedy or (f"run `dvc pull {what}` or `dvc repro train`" if of_training else "fetch the policy again")
-    try:
-        yield
-    except ValidationError as error:
-        raise PolicyError(f"{what}: {first_finding(error)}; {remedy}") from None
-    except (FileNotFoundError, NotADirectoryError):
-        raise PolicyError(f"{what} is missing; {remedy}") from None
-    except OSError as error:
-        raise PolicyError(f"{what} cannot be read: {error.strerror}; {remedy}") from None
-    except RecursionError:
-        raise PolicyError(f"{what}: is nested too deeply; {remedy}") from None
-    except (OverflowError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        raise PolicyError(f"{what}: {error}; {remedy}") from None
