@@ -78,7 +78,8 @@ normalize.training = False
 actions, _ = PPO.load("model.zip").predict(normalize.normalize_obs(observations), deterministic=True)
 ```
 
-A pickle can run code: load those two files only from whom you trust. The others cannot.
+Stable-Baselines3 2.0 with NumPy 2.0 is the oldest that was seen to read them. A pickle can run code: load those two
+files only from whom you trust. The others cannot.
 
 ## Files
 
