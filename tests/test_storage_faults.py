@@ -190,7 +190,7 @@ def test_an_object_that_is_lost_or_damaged_is_named_and_can_be_mended(
     said = team.run(pull.main, team.colleague)
     assert f"{POLICY} ({fault})" in said
     assert not has_policy(team.colleague)
-    assert team.run(fsck.main, team.author).startswith("fsck: 1 are broken")
+    assert team.run(fsck.main, team.author).startswith("fsck: 1 of 6 objects are broken")
     assert not (team.run(fsck.main, team.author, "--repair") if mend == "fsck" else team.run(push.main, team.author))
     assert not team.run(pull.main, team.colleague)
     assert has_policy(team.colleague)
