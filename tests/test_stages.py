@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
 import pytest
 
+from pipeline.experiment.files import to_json, write_atomically
+from pipeline.policy.policy import FILES
 from tests.conftest import Project
 
 pytestmark = pytest.mark.sim
@@ -51,13 +54,17 @@ def test_a_video_of_nothing_is_refused_and_the_old_one_stays(trained: Project):
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "render"])
-def test_a_policy_of_another_task_is_not_played(trained: Project, stage: str):
-    path = trained.folder / "models" / "policy.json"
-    policy = json.loads(path.read_text()) | {"task": "Isaac-Cartpole-Direct"}
-    path.unlink()  # it may be a link into DVC's cache
-    path.write_text(json.dumps(policy, sort_keys=True, indent=2) + "\n")
-    made = [trained.folder / "metrics" / "evaluate.json", trained.folder / "videos" / "policy.mp4"]
+def test_a_policy_of_another_training_or_task_is_not_played(trained: Project, stage: str):
+    models, metrics = trained.folder / "models", trained.folder / "metrics"
+    made = [metrics / "evaluate.json", trained.folder / "videos" / "policy.mp4"]
     before = [file.read_bytes() for file in made]
+    policy = json.loads((models / "policy.json").read_text()) | {"task": "Isaac-Cartpole-Direct"}
+    write_atomically(models / "policy.json", to_json(policy))
+    write_atomically(metrics / "train.json", to_json({"policy_sha256": "0" * 64}))
+    result = trained.run("python", "-m", f"stages.{stage}", check=False)
+    assert f"{stage}: models holds another policy than the one that metrics/train.json tells of" in result.stderr
+    content = b"".join((models / name).read_bytes() for name in FILES)
+    write_atomically(metrics / "train.json", to_json({"policy_sha256": hashlib.sha256(content).hexdigest()}))
     result = trained.run("python", "-m", f"stages.{stage}", check=False)
     assert result.returncode == 1
     sentence = f"{stage}: the policy was trained for the task Isaac-Cartpole-Direct, not Isaac-Cartpole; run `dvc repro"
