@@ -31,6 +31,8 @@ def command(measured):  # [n, observations] to [n, actions], in the units below
     return action_scale * actions + action_offset
 """
 
+UNITS = {"cart_displacement_max": "m", "effort_rms": "N", "length_mean": "steps", "pole_angle_rms": "rad"}
+
 FILES = {
     "policy.onnx": "the policy alone, with its normalisation inside, in ONNX opset 12",
     "policy.safetensors, policy.json": "weights, and all that is needed to rebuild the policy; no pickle",
@@ -73,6 +75,9 @@ With onnxruntime and NumPy alone:
 With stock Stable-Baselines3, `PPO.load("model.zip")` takes observations that `VecNormalize.load` has normalised:
 
 ```python
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+
 normalize = VecNormalize.load("model_vecnormalize.pkl", venv)  # venv: environments with the same spaces
 normalize.training = False
 actions, _ = PPO.load("model.zip").predict(normalize.normalize_obs(observations), deterministic=True)
@@ -89,7 +94,7 @@ files only from whom you trust. The others cannot.
 
 ## Results
 
-{_table(("metric", "value"), ((name, value) for name, value in evaluation.items() if name != "policy_sha256"))}
+{_results(evaluation)}
 
 {params["evaluate"]["episodes"]:,} episodes with deterministic actions, from starts that the training never saw.
 
@@ -139,6 +144,11 @@ def _summary(policy: Mapping[str, Any], evaluation: Mapping[str, Any], params: M
     )
 
 
+def _results(evaluation: Mapping[str, Any]) -> str:
+    metrics = ((name, value, UNITS.get(name, "")) for name, value in evaluation.items() if name != "policy_sha256")
+    return _table(("metric", "value", "unit"), metrics)
+
+
 def _signals(signals: Mapping[str, Any]) -> str:
     """Tell what goes in and what comes out."""
     titles = ("", "name", "unit", "scale", "offset", "axis")
@@ -150,7 +160,7 @@ def _signals(signals: Mapping[str, Any]) -> str:
 
 {tables["observations"]}
 
-What its actions, within their bounds, ask for: scale * action + offset:
+An action within its bounds asks for scale * action + offset:
 
 {tables["actions"]}
 

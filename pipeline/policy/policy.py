@@ -121,8 +121,9 @@ class Policy(StrictModel):
         if (trained := read_json(metrics).get("policy_sha256")) != policy.sha256:
             raise PolicyError(
                 f"{folder} holds another policy than the one that {metrics} tells of (policy_sha256 "
-                f"{policy.sha256[:12]}, not {str(trained)[:12]}); run `dvc checkout` or `dvc repro train`, or evaluate "
-                "another's with `make evaluate POLICY=<folder>`"
+                f"{policy.sha256[:12]}, not {str(trained)[:12]}); `git checkout HEAD -- metrics dvc.lock` and `dvc "
+                "checkout` bring both of this commit, `dvc repro train` trains anew, and `make evaluate POLICY=<folder>` "
+                "evaluates another's"
             )
         return policy
 
