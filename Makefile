@@ -107,7 +107,7 @@ publish: setup
 
 ## Read every object of this commit and of all tags, in the cache and in the remote (EXP=<experiments too>, REPAIR=yes)
 fsck: setup
-	python -m tools.fsck $(EXP) $(if $(REPAIR),--repair)
+	python -m tools.fsck $(EXP) $(if $(filter yes,$(REPAIR)),--repair)
 
 ## List what can be deleted on this machine: old logs, trainings, objects of DVC (DELETE=yes, or what: deletes it)
 tidy: setup

@@ -103,7 +103,7 @@ def test_doctor_says_in_one_line_that_there_is_no_remote_to_push_to(
     fresh_project: Project, monkeypatch: pytest.MonkeyPatch, capsys, config: str
 ):
     (fresh_project.folder / ".dvc" / "config").write_text(config)
-    assert "dvc remote list" in failure_of("DVC remote", fresh_project, monkeypatch, capsys)
+    assert "docs/storage.md" in failure_of("DVC remote", fresh_project, monkeypatch, capsys)
 
 
 def test_doctor_tells_a_remote_that_can_be_written_from_one_that_cannot(

@@ -67,7 +67,7 @@ def test_damage_is_named_with_its_revisions_and_repaired_from_the_other(whole: S
     damage(whole.object(getattr(whole, store), path))
     assert "1 of 7 objects are broken" in run(fsck.main, whole)
     named = [line for line in capsys.readouterr().out.splitlines() if line.startswith("damaged  in the")]
-    assert {line.split(": ")[1] for line in named} == {f"{path} of workspace", f"{path} of v1"}
+    assert {line.split(": ")[1] for line in named} == {f"{path} of workspace, v1"}
     assert all(store in line for line in named)
     assert not run(fsck.main, whole, "--repair")
     assert not run(fsck.main, whole)
@@ -79,7 +79,7 @@ def test_what_nobody_has_whole_stays_broken_and_the_rest_is_repaired(whole: Stor
     whole.object(whole.remote, POLICY).unlink()
     damage(whole.object(whole.remote, VIDEO))
     assert "1 of 7 objects are broken; who has made them" in run(fsck.main, whole, "--repair")
-    assert f"missing  in the cache: {POLICY} of v1" in capsys.readouterr().out
+    assert f"missing  in the cache: {POLICY} of workspace, v1" in capsys.readouterr().out
     whole.run("dvc", "repro")
     assert not run(fsck.main, whole, "--repair"), "it was made again, as the last sentence has it"
 

@@ -64,6 +64,18 @@ def test_what_is_no_new_version_is_refused(project: Stored, version: str, senten
     assert not project.remote.exists()
 
 
+def test_a_commit_is_one_version_and_versions_go_up(project: Stored):
+    assert not run(publish.main, project, "v1.1.0")
+    assert "this commit is v1.1.0 already" in run(publish.main, project, "v1.2.0")
+    (project.folder / "notes.txt").write_text("mine")
+    project.commit("Notes")
+    project.run("git", "tag", "--delete", "policy@v1.1.0")  # as where nobody has fetched it
+    assert "v1.0.9 comes before v1.1.0" in run(publish.main, project, "v1.0.9")
+    assert not run(publish.main, project, "v1.10.0")
+    assert "v1.9.0 comes before v1.10.0" in run(publish.main, project, "v1.9.0")
+    assert "policy@v1.10.0" in project.run("gto", "show", "policy").stdout
+
+
 def test_what_no_commit_has_and_what_is_stale_is_refused(project: Stored):
     (project.folder / "notes.txt").write_text("mine")
     assert "changes that no commit has (?? notes.txt)" in run(publish.main, project, "v1.0.0")

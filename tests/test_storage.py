@@ -40,7 +40,7 @@ def test_what_is_pushed_comes_to_a_fresh_clone_and_nothing_is_left_to_run(collea
     assert not run(pull.main, colleague)
     assert colleague.files() == FILES
     said = capsys.readouterr().out.splitlines()
-    assert said[-1].startswith("5 files are here, each byte as dvc.lock has it; 6 objects came from the remote storage")
+    assert said[-1].startswith("files: 5, each byte as dvc.lock has it; objects that came from the remote storage")
     assert "Running" not in colleague.run("dvc", "repro").stdout
 
 
@@ -66,8 +66,8 @@ def test_pull_takes_what_people_call_the_outputs(colleague: Stored, names: list[
 
 def test_a_name_that_nothing_has_gets_the_nearest(colleague: Stored):
     assert run(pull.main, colleague, "cartpole-policy", "x") == (
-        "there is no output cartpole-policy; there are models, models/checkpoints, models/checkpoints/100, "
-        "models/checkpoints/200, models/policy.json, models/policy.safetensors, policy, render, train, videos, "
+        "DVC keeps no output cartpole-policy (metrics are in Git); there are models, models/checkpoints, "
+        "models/checkpoints/100, models/checkpoints/200, models/policy.json, models/policy.safetensors, policy, render, train, videos, "
         "videos/policy.mp4"
     )
     assert run(pull.main, colleague, "model").endswith("did you mean models?")

@@ -77,9 +77,9 @@ def test_results_come_out_again_to_the_bit_from_a_read_only_folder_of_a_larger_r
         finally:
             busy.kill()
             inner.run("chmod", "-R", "u+w", str(tmp_path / "larger"))
-    assert len(compared(result.stdout)) == 16
+    assert len(compared(result.stdout)) == 19
     assert all(expected == got and equal == "yes" for _, expected, got, equal in compared(result.stdout))
-    assert "reproduced to the bit: 19 of 19 outputs" in result.stdout
+    assert "reproduced to the bit: 22 of 22 outputs" in result.stdout
     assert not (inner.folder / "logs").exists()
     assert not (inner.folder / ".dvc" / "tmp").exists()
 
@@ -92,10 +92,10 @@ def test_if_the_training_differs_what_comes_after_it_runs_on_the_recorded_policy
     shutil.rmtree(clone.folder / ".dvc" / "cache")
     result = clone.run(*VERIFY, "HEAD", check=False)
     assert result.returncode == 1
-    assert [equal for *_, equal in compared(result.stdout)] == ["NO"] * 11 + ["yes"] * 5, "another seed shows in all"
+    assert [equal for *_, equal in compared(result.stdout)] == ["NO"] * 11 + ["yes"] * 6 + ["NO"] * 2, "shows in all"
     assert result.stderr.endswith(
-        "verify: train is the first stage that differs, and the only one: evaluate and render, run on the recorded "
-        "policy, came out as recorded\n"
+        "verify: train is the first stage that differs; evaluate, run on the recorded policy, came out as recorded; "
+        "render, run on the recorded policy, came out as recorded; card, run on the recorded policy, differs\n"
     )
 
 
@@ -119,7 +119,7 @@ def test_a_policy_that_nobody_has_is_found_out_and_the_gpu_of_the_record_told(cl
     assert [TRAINED, "ffffffff", weights[:8], "NO"] in compared(result.stdout)
     assert "\nrecorded on Voodoo 2; here is " in result.stderr
     assert result.stderr.endswith(
-        "verify: train is the first stage that differs; of evaluate and render nothing is known: neither this "
+        "verify: train is the first stage that differs; of evaluate, render and card nothing is known: neither this "
         "repository's cache nor its remote gave the recorded policy\n"
     )
 
@@ -219,6 +219,7 @@ def test_a_revision_without_results_is_one_sentence(project: Project, revision: 
     [
         ("EQUAL EQUAL DIFFERENT EQUAL", "evaluate is the first stage that differs, and the only one: render came out"),
         ("EQUAL EQUAL EQUAL DIFFERENT", "render is the first stage that differs"),
+        ("EQUAL DIFFERENT EQUAL EQUAL", "train is the first stage that differs, and the only one: evaluate and render, "),
         ("EQUAL FAILED DIFFERENT EQUAL", "train is the first stage that fails; evaluate, run on the recorded policy, "),
         ("FAILED FAILED NOT_RUN NOT_RUN", "check is the first stage that fails; of evaluate and render nothing is "),
     ],

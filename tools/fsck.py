@@ -34,7 +34,9 @@ def main() -> None:
     if broken and arguments.repair:
         clear(repo, cache)
         repair(found, cache, remote)
-        broken = check(found, cache, remote)
+        print("after the repair:")
+        broken, before = check(found, cache, remote), broken
+        print(f"repaired: {before - broken} of {before}")
     total = len({each.digest for each in found})
     if broken:
         sys.exit(f"fsck: {broken} of {total} objects are broken; {_advice(arguments.repair)}")
@@ -66,14 +68,17 @@ def check(found: list[Object], cache: Store, remote: Store) -> int:
     """
     here, there = _states(found, cache, remote)
     broken = set()
-    for each in dict.fromkeys(found):
-        in_cache, in_remote = here[each.digest], there.get(each.digest)
+    revisions: dict[tuple[str, str], dict[str, None]] = {}
+    for each in found:
+        revisions.setdefault((each.digest, each.path), {})[each.revision] = None
+    for (digest, path), named_by in revisions.items():
+        in_cache, in_remote = here[digest], there.get(digest)
         wrong = [(in_remote, remote.name)] if in_remote else []
         wrong += [(in_cache, cache.name)] if in_cache is State.DAMAGED or in_remote is not State.WHOLE else []
         for state, name in wrong:
             if state is not State.WHOLE:
-                broken.add(each.digest)
-                print(f"{state:8} in {name}: {each.path} of {each.revision}")
+                broken.add(digest)
+                print(f"{state:8} in {name}: {path} of {', '.join(named_by)}")
     return len(broken)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from dvc.exceptions import DvcException
@@ -19,6 +21,7 @@ from pipeline.experiment.paths import LOCK_FILE
 from tools.delivery import beside, put_in_place
 from tools.pull import bring
 from tools.storage.outputs import objects
+from tools.storage.patience import PATIENCE
 from tools.storage.store import Store, open_stores
 
 ARTIFACT = "policy"  # of dvc.yaml, and of the tags: policy@v1.0.0, as GTO names them
@@ -49,6 +52,8 @@ def get(version: str, target: Path, source: str) -> None:
     Raises:
         UserError: If there is no such model, the remote cannot give it whole, or ``target`` holds something else.
     """
+    if source and not Path(source).is_dir():
+        _check_reachable(source)
     repo, cache, remote = open_stores(Repo.open(source) if source else None)
     commit = _commit(repo, version)
     with repo.switch(commit):
@@ -73,12 +78,25 @@ def get(version: str, target: Path, source: str) -> None:
         put_in_place(folder, target)
 
 
+def _check_reachable(url: str) -> None:
+    """Refuse what is no Git repository: DVC does not say why it cannot clone, and waits for ever."""
+    asked = ["git", "ls-remote", "--quiet", url, "HEAD"]
+    quietly = os.environ | {"GIT_TERMINAL_PROMPT": "0"}  # no question for a password
+    try:
+        done = subprocess.run(asked, env=quietly, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"get: FROM: {url} has not answered for {PATIENCE:.0f} seconds") from None
+    if done.returncode:
+        raise UserError(f"get: FROM: {one_line(done.stderr)}")
+
+
 def _commit(repo: Repo, version: str) -> str:
     for name in (f"{ARTIFACT}@{version}", version):
         with contextlib.suppress(DvcException):
             return resolve_rev(repo.scm, name)
     tags = [tag.partition("@")[2] for tag in repo.scm.list_tags() if tag.startswith(f"{ARTIFACT}@")]
-    raise UserError(f"get: VERSION: there is no {version}; the versions are {', '.join(tags) or 'none'}")
+    known = f"the versions are {', '.join(tags) or 'none'}"
+    raise UserError(f"get: VERSION: there is no {version}; {known}; `git fetch --tags` brings the newest")
 
 
 def _check_replaceable(target: Path, names: set[str]) -> None:

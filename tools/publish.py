@@ -21,7 +21,9 @@ from tools.storage.outputs import WORKSPACE, objects
 from tools.storage.store import open_stores
 from tools.verification.fresh_clone import check_out
 
-VERSION = re.compile(r"v\d+\.\d+\.\d+")
+VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
+# How `git ls-remote` lists tags; ^{} marks the commit of one that has a message.
+TAG = re.compile(rf"(\w+)\trefs/tags/{ARTIFACT}@({VERSION.pattern})(?:\^{{}})?")
 
 
 def main() -> None:
@@ -47,12 +49,30 @@ def refuse(version: str, tag: str) -> None:
     """
     if not VERSION.fullmatch(version):
         raise UserError(f"publish: say VERSION=v1.2.0, three numbers (given: {version or 'none'})")
-    if _git("tag", "--list", tag) or _git("ls-remote", "--tags", GIT_REMOTE, f"refs/tags/{tag}"):
+    published = _published()
+    if version in published:
         raise UserError(f"publish: there is a {tag} already; take the next version")
+    if published and _numbers(version) < _numbers(newest := max(published, key=_numbers)):
+        raise UserError(f"publish: {version} comes before {newest}, which is published; take the next version")
+    commit = _git("rev-parse", "HEAD")
+    if same := [other for other, its in published.items() if its == commit]:  # GTO could read neither then
+        raise UserError(f"publish: this commit is {same[0]} already; a commit is one version")
     if changes := _git("status", "--porcelain"):
-        raise UserError(f"publish: there are changes that no commit has ({one_line(changes)}); commit them first")
+        raise UserError(
+            f"publish: there are changes that no commit has ({one_line(changes)}); commit them, or move them away"
+        )
     if stale := Repo().status():
         raise UserError(f"publish: {', '.join(stale)} is not up to date; `make repro`, and commit what it makes")
+
+
+def _published() -> dict[str, str]:
+    """Find the versions that have a tag, here or in the Git remote, with their commits."""
+    listed = "\n".join(_git("ls-remote", "--tags", remote) for remote in (".", GIT_REMOTE))
+    return {version: commit for commit, version, *_ in TAG.findall(listed)}  # a tag's own line comes before its commit's
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version[1:].split(".")]
 
 
 def prove() -> None:
@@ -71,17 +91,15 @@ def prove() -> None:
 
 
 def publish_tag(tag: str) -> None:
-    """Tag HEAD, and push the tag with its commit; takes it back if that fails.
+    """Tag HEAD in the Git remote, with its commit, and then here: stopped in between, what is published is whole.
 
     Raises:
         UserError: If the Git remote does not take it.
     """
-    _git("tag", "--annotate", tag, "--message", message(tag))
-    try:
-        _git("push", "--quiet", GIT_REMOTE, f"refs/tags/{tag}")
-    except UserError:
-        _git("tag", "--delete", tag)
-        raise
+    head = f"object {_git('rev-parse', 'HEAD')}\ntype commit\ntag {tag}\ntagger {_git('var', 'GIT_COMMITTER_IDENT')}"
+    made = _git("mktag", given=f"{head}\n\n{message(tag)}\n")
+    _git("push", "--quiet", GIT_REMOTE, f"{made}:refs/tags/{tag}")
+    _git("update-ref", f"refs/tags/{tag}", made)
 
 
 def message(tag: str) -> str:
@@ -97,8 +115,8 @@ def message(tag: str) -> str:
     return "\n".join([tag, "", *(f"{name}: {value}" for name, value in lines.items())])
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+def _git(*arguments: str, given: str = "") -> str:
+    done = subprocess.run(["git", *arguments], input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"publish: nothing is published: `git {arguments[0]}` failed: {one_line(done.stderr)}")
     return done.stdout.strip()

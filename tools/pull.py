@@ -27,7 +27,7 @@ def main() -> None:
     count = bring([*lists, *wanted], cache, remote)
     check_out(wanted, repo)
     files = sum(not each.is_folder for each in wanted)
-    print(f"{files} files are here, each byte as dvc.lock has it; {count} objects came from {remote.name}")
+    print(f"files: {files}, each byte as dvc.lock has it; objects that came from {remote.name}: {count}")
 
 
 def bring(wanted: Iterable[Object], cache: Store, remote: Store) -> int:

@@ -27,7 +27,7 @@ def main() -> None:
         raise UserError("dvc.lock names no outputs, and nothing was pushed; `make repro` makes them")
     count = push(found, cache, remote)
     total = len({each.digest for each in found})
-    print(f"{remote.name} has all {total} objects, each byte compared; {count} of them are new there")
+    print(f"{remote.name} has all objects ({total}), each byte compared; new there: {count}")
     if experiments:  # their commits come last, so that nobody has one without its outputs
         sys.exit(subprocess.run([*DVC, "exp", "push", GIT_REMOTE, *experiments], check=False).returncode)
 

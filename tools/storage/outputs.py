@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import posixpath
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -56,7 +56,8 @@ def _outputs(repo: Repo, revision: str) -> list[Object]:
                 for path in [repo.fs.relpath(out.fs_path, repo.root_dir)]
             ]
     except DvcException as error:
-        raise UserError(f"DVC cannot read {revision}: {one_line(error)}") from None
+        hint = "`git diff HEAD dvc.yaml dvc.lock`" if revision == WORKSPACE else "`git log` and `make experiments`"
+        raise UserError(f"DVC cannot read {revision}: {one_line(error)}; see {hint}") from None
 
 
 def files_in(digest: str, stores: Iterable[Store]) -> list[tuple[str, str]]:
@@ -76,10 +77,10 @@ def select(found: list[Object], names: Iterable[str], repo: Repo) -> list[Object
     artifacts = {name: one.path for file in repo.artifacts.read().values() for name, one in file.items()}
     chosen: dict[Object, None] = {}
     for name in names:
-        path = posixpath.normpath(artifacts.get(name, name))
+        path = os.path.relpath(artifacts.get(name, name))
         here = [each for each in found if each.stage == path or f"{each.path}/".startswith(f"{path}/")]
         if not here:
             known = {*artifacts, *(part for each in found for part in (each.path, each.stage, each.path.split("/")[0]))}
-            raise UserError(f"there is no output {name}; {did_you_mean(name, sorted(known))}")
+            raise UserError(f"DVC keeps no output {name} (metrics are in Git); {did_you_mean(name, sorted(known))}")
         chosen |= dict.fromkeys(here)
     return list(chosen)

@@ -144,7 +144,7 @@ def open_stores(repo: Repo | None = None) -> tuple[Repo, Store, Store]:
         repo = repo or Repo()
         remote = repo.cloud.get_remote()
     except DvcException as error:
-        raise UserError(f"{one_line(error)}; see `dvc remote list`") from None
+        raise UserError(f"{one_line(error)}; docs/storage.md says how a remote is set") from None
     if remote.fs.protocol == "ssh":
         remote.fs.fs_args["known_hosts"] = ()  # those of ~/.ssh/known_hosts, where DVC takes any host for the right one
         for key in remote.fs.fs_args.get("client_keys", []):

@@ -38,8 +38,8 @@ def bring_tracked_data(clone: Path) -> None:
     files = _git("ls-files", "*.dvc", folder=clone).splitlines()
     if files and not pull(clone, files):
         sys.exit(
-            f"verify: neither this repository's cache nor its remote gave the data of {', '.join(files)}; `dvc pull` "
-            "tells more, and `dvc push`, where they are, brings them to the remote"
+            f"verify: neither this repository's cache nor its remote gave the data of {', '.join(files)}; `make pull` "
+            "tells more, and `make push`, where they are, brings them to the remote"
         )
 
 

@@ -28,13 +28,17 @@ def verdict(outcomes: Mapping[str, Outcome]) -> str:
     sentence = f"{first} is the first stage that {outcomes[first]}"
     if unknown := [name for name in after if outcomes[name] is Outcome.NOT_RUN]:
         return (
-            f"{sentence}; of {' and '.join(unknown)} nothing is known: neither this repository's cache nor its remote "
+            f"{sentence}; of {_enumerated(unknown)} nothing is known: neither this repository's cache nor its remote "
             "gave the recorded policy"
         )
     given = ", run on the recorded policy," if first == "train" else ""
     if after and all(outcomes[name] is Outcome.EQUAL for name in after):
-        return f"{sentence}, and the only one: {' and '.join(after)}{given} came out as recorded"
+        return f"{sentence}, and the only one: {_enumerated(after)}{given} came out as recorded"
     return "; ".join([sentence, *(f"{name}{given} {outcomes[name]}" for name in after)])
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def other_gpus(records: Sequence[Record], stages: Mapping[str, Recorded], here: Sequence[str]) -> list[str]:
