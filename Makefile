@@ -113,8 +113,9 @@ fsck: setup
 tidy: setup
 	python -m tools.tidy $(DELETE)
 
-# Two files of tests at once: what a file's tests share, such as a pipeline that has run, is made once.
-TEST = python -m pytest --numprocesses 2 --dist loadfile
+# Two files of tests at once: what a file's tests share, such as a pipeline that has run, is made once. In the order of
+# tests/conftest.py, which has the long ones first: pytest-xdist takes for long what has many tests.
+TEST = python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 ## Run the tests (12 to 28 minutes; ARGS="-k video": those whose names say so)
 test: setup

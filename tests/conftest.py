@@ -86,6 +86,11 @@ class Project:
         self.run("git", "commit", "--quiet", "--message", message)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, lest one of two processes is left alone with it in the end."""
+    items.sort(key=lambda item: (not item.get_closest_marker("sim"), not item.get_closest_marker("slow")))
+
+
 def _default_ctrl_c() -> None:
     """As in a terminal, also where the tests run in the background of a shell, which ignores Ctrl-C there."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -72,6 +72,7 @@ def test_a_policy_that_does_not_fit_is_refused_before_the_simulator_starts(pretr
     assert not list(pretrained.folder.glob("logs/*/simulator.log"))
 
 
+@pytest.mark.night
 def test_what_started_from_a_policy_and_its_optimizers_state_comes_out_again_to_the_bit(
     pretrained: Project, project: Project
 ):

@@ -95,6 +95,7 @@ def test_dvc_sees_an_edit_of_what_a_project_is_made_of_and_of_nothing_else(ant: 
     assert all({"changed deps": {"tasks/ant": "modified"}} in reasons for reasons in stale.values())
 
 
+@pytest.mark.night
 def test_a_task_of_two_agents_that_is_killed_goes_on_to_the_same_bits(tmp_path_factory: pytest.TempPathFactory):
     project = copy_project(tmp_path_factory.mktemp("pendulum") / "clone", PENDULUM)
     train = ("python", "-m", "stages.train")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,25 @@ pytestmark = pytest.mark.sim
 
 
 @pytest.fixture(scope="module")
-def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the check has run: what it has started is not started again, in each of the tests."""
+    project = copy_project(tmp_path_factory.mktemp("checked") / "clone", LONG)
+    project.run("dvc", "repro", "check")
+    (project.folder / "dvc.lock").unlink()
+    return project.folder
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory: pytest.TempPathFactory, checked: Path) -> dict[str, Any]:
     """The dvc.lock of a pipeline that nobody stopped, by its stages."""
-    project = copy_project(tmp_path_factory.mktemp("never_stopped") / "clone", LONG)
+    project = Project(shutil.copytree(checked, tmp_path_factory.mktemp("never_stopped") / "clone"))
     project.run("dvc", "repro")
     return stages((project.folder / "dvc.lock").read_text())
 
 
 @pytest.fixture
-def stopped(tmp_path: Path) -> Project:
-    return copy_project(tmp_path / "clone", LONG)
+def stopped(tmp_path: Path, checked: Path) -> Project:
+    return Project(shutil.copytree(checked, tmp_path / "clone"))
 
 
 def stages(lock: str) -> dict[str, Any]:

@@ -67,8 +67,8 @@ def test_pull_takes_what_people_call_the_outputs(colleague: Stored, names: list[
 def test_a_name_that_nothing_has_gets_the_nearest(colleague: Stored):
     assert run(pull.main, colleague, "cartpole-policy", "x") == (
         "DVC keeps no output cartpole-policy (metrics are in Git); there are models, models/checkpoints, "
-        "models/checkpoints/100, models/checkpoints/200, models/policy.json, models/policy.safetensors, policy, render, train, videos, "
-        "videos/policy.mp4"
+        "models/checkpoints/100, models/checkpoints/200, models/policy.json, models/policy.safetensors, policy, "
+        "render, train, videos, videos/policy.mp4"
     )
     assert run(pull.main, colleague, "model").endswith("did you mean models?")
 

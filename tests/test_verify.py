@@ -79,7 +79,7 @@ def test_results_come_out_again_to_the_bit_from_a_read_only_folder_of_a_larger_r
             inner.run("chmod", "-R", "u+w", str(tmp_path / "larger"))
     assert len(compared(result.stdout)) == 19
     assert all(expected == got and equal == "yes" for _, expected, got, equal in compared(result.stdout))
-    assert "reproduced to the bit: 22 of 22 outputs" in result.stdout
+    assert "reproduced to the bit: 19 of 19 outputs" in result.stdout
     assert not (inner.folder / "logs").exists()
     assert not (inner.folder / ".dvc" / "tmp").exists()
 
@@ -125,9 +125,9 @@ def test_a_policy_that_nobody_has_is_found_out_and_the_gpu_of_the_record_told(cl
 
 
 @pytest.mark.sim
-def test_an_experiment_of_one_stage_alone_on_newton_comes_out_again_and_the_others_are_not_accused(clone: Project):
-    clone.run("dvc", "exp", "run", "--temp", "--name", "newton", "-S", "sim.physics=newton_mjwarp", "train")
-    result = clone.run(*VERIFY, "newton")
+def test_an_experiment_of_one_stage_alone_comes_out_again_and_the_others_are_not_accused(clone: Project):
+    clone.run("dvc", "exp", "run", "--temp", "--name", "other", "-S", "seed=5", "train")
+    result = clone.run(*VERIFY, "other")
     assert "left out: evaluate was not run in this revision\n" in result.stdout
     assert "left out: render was not run in this revision\n" in result.stdout
     assert "reproduced to the bit: 11 of 11 outputs" in result.stdout
@@ -219,7 +219,7 @@ def test_a_revision_without_results_is_one_sentence(project: Project, revision: 
     [
         ("EQUAL EQUAL DIFFERENT EQUAL", "evaluate is the first stage that differs, and the only one: render came out"),
         ("EQUAL EQUAL EQUAL DIFFERENT", "render is the first stage that differs"),
-        ("EQUAL DIFFERENT EQUAL EQUAL", "train is the first stage that differs, and the only one: evaluate and render, "),
+        ("EQUAL DIFFERENT EQUAL EQUAL", "train is the first stage that differs, and the only one: evaluate and render"),
         ("EQUAL FAILED DIFFERENT EQUAL", "train is the first stage that fails; evaluate, run on the recorded policy, "),
         ("FAILED FAILED NOT_RUN NOT_RUN", "check is the first stage that fails; of evaluate and render nothing is "),
     ],

@@ -68,7 +68,7 @@ def refuse(version: str, tag: str) -> None:
 def _published() -> dict[str, str]:
     """Find the versions that have a tag, here or in the Git remote, with their commits."""
     listed = "\n".join(_git("ls-remote", "--tags", remote) for remote in (".", GIT_REMOTE))
-    return {version: commit for commit, version, *_ in TAG.findall(listed)}  # a tag's own line comes before its commit's
+    return {version: commit for commit, version, *_ in TAG.findall(listed)}  # a tag's line, then that of its commit
 
 
 def _numbers(version: str) -> list[int]:

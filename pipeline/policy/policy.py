@@ -122,8 +122,8 @@ class Policy(StrictModel):
             raise PolicyError(
                 f"{folder} holds another policy than the one that {metrics} tells of (policy_sha256 "
                 f"{policy.sha256[:12]}, not {str(trained)[:12]}); `git checkout HEAD -- metrics dvc.lock` and `dvc "
-                "checkout` bring both of this commit, `dvc repro train` trains anew, and `make evaluate POLICY=<folder>` "
-                "evaluates another's"
+                "checkout` bring both of this commit, `dvc repro train` trains anew, and "
+                "`make evaluate POLICY=<folder>` evaluates another's"
             )
         return policy
 

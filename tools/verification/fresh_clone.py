@@ -45,7 +45,7 @@ def bring_tracked_data(clone: Path) -> None:
 
 def pull(clone: Path, paths: Iterable[str]) -> bool:
     """Bring data that the commit names from this repository's cache, or else from its remote; False if neither can."""
-    _git("checkout", "--quiet", "HEAD", "--", str(LOCK_FILE), folder=clone)  # where DVC looks up what to bring
+    _git("checkout", "--quiet", "HEAD", "--", ".", folder=clone)  # dvc.lock, where DVC looks them up, and the metrics
     return any(
         not subprocess.run(
             [*DVC, "pull", "--force", *remote, *paths], cwd=clone, capture_output=True, check=False
