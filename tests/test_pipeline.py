@@ -161,7 +161,7 @@ def test_results_that_were_made_before_come_from_the_run_cache(project, tmp_path
 
 
 def test_a_queued_experiment_runs_and_is_shown(project):
-    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "seed=5")
+    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "seed=5", "evaluate")
     project.run("dvc", "exp", "run", "--run-all", "--jobs", "1")
     shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
     experiments = [experiment["revs"][0] for experiment in shown[1]["experiments"] or []]

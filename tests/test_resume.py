@@ -42,10 +42,8 @@ def stages(lock: str) -> dict[str, Any]:
     return YAML(typ="safe").load(lock)["stages"]
 
 
-AT_NIGHT = [pytest.param(way, marks=pytest.mark.night) for way in ("SIGTERM to dvc", "SIGTERM to the stage")]
-
-
-@pytest.mark.parametrize("way", ["Ctrl-C", *AT_NIGHT])
+@pytest.mark.night
+@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM to dvc", "SIGTERM to the stage"])
 def test_what_was_asked_to_stop_goes_on(stopped: Project, never_stopped, way):
     stop_when(stopped, lambda: has_checkpoints(stopped, 2), way, "dvc", "repro", "train")
     stopped.run("dvc", "repro", "train")
@@ -100,17 +98,13 @@ def try_something_else(project: Project) -> None:
     params.write_text(before)
 
 
-def test_a_training_that_ended_and_was_not_recorded_goes_on_from_its_last_checkpoint(stopped: Project, never_stopped):
+def test_a_training_that_ended_goes_on_from_its_last_checkpoint_only_if_it_was_not_recorded(stopped: Project, never_stopped):
     stopped.run("python", "-m", "stages.train")  # as if DVC had been killed when the stage was over
     stopped.run("dvc", "repro", "train")
     assert went_on_from(stopped) == 10240
     assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]
-
-
-def test_a_training_that_is_asked_for_again_begins_at_the_beginning(stopped: Project, never_stopped):
-    for _ in range(2):
-        stopped.run("dvc", "repro", "--force", "train")
-        assert went_on_from(stopped) == 0
+    stopped.run("dvc", "repro", "--force", "train")
+    assert went_on_from(stopped) == 0, "asked for again, it begins at the beginning"
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(stopped: Project, never_stopped):
@@ -154,6 +148,7 @@ def test_an_experiment_that_was_killed_goes_on(stopped: Project, never_stopped):
     assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]
 
 
+@pytest.mark.night
 def test_a_queued_experiment_that_was_killed_goes_on(stopped: Project, never_stopped):
     stopped.run("dvc", "exp", "run", "--queue", "--name", "killed", "train")
     with stopped.start("dvc", "exp", "run", "--run-all", "--jobs", "1") as runner:

@@ -52,6 +52,7 @@ def test_trains_and_evaluates_on_every_engine(fresh_project: Project, physics, f
     assert json.loads((fresh_project.folder / "metrics" / "evaluate.json").read_text())["length_mean"] == 6
 
 
+@pytest.mark.night
 def test_trains_on_kamino(fresh_project: Project):
     """A few steps: on a CPU it takes a second or more for each, and it has no deterministic mode."""
     fresh_project.edit_params(TINY | {"sim": {"physics": "newton_kamino", "deterministic": False}})
@@ -106,6 +107,7 @@ np.save("seen.npy", torch.stack(seen).numpy())
 """
 
 
+@pytest.mark.night
 def test_the_warp_front_end_is_the_same_task(fresh_project: Project):
     fresh_project.edit_params({"sim": {"physics": "newton_mjwarp"}})
     seen = []

@@ -42,9 +42,9 @@ def _enumerated(names: Sequence[str]) -> str:
 
 
 def other_gpus(records: Sequence[Record], stages: Mapping[str, Recorded], here: Sequence[str]) -> list[str]:
-    """Say for each kind of GPU that ``stages`` were recorded on that it is not here."""
+    """Say for each kind of GPU that ``stages`` were recorded on that it is not here; the card needs no device."""
     made = [record_of(records, name, stage.outputs) for name, stage in stages.items()]
-    there = {", ".join(run["machine"]["gpus"]) for run in made if run and run["device"].startswith("cuda")}
+    there = {", ".join(run["machine"]["gpus"]) for run in made if run and run.get("device", "cpu").startswith("cuda")}
     ours = ", ".join(here)
     return [
         f"recorded on {gpus}; here is {ours or 'no GPU'}: another GPU makes other bits"
