@@ -46,10 +46,11 @@ digests-gpu: repro-gpu
 	python -m tools.gpu_digests
 
 # The pattern names the sections of params.yaml: patterns of what to leave out took params for metrics (train.num_envs).
-## List the experiments: what differs in their params, and how they did
+## List the experiments: what differs in their params, and how they did; those that differ in the seed alone as one
 experiments: setup
-	dvc exp show --only-changed --keep '(.*:)?(return_mean|success_rate|survival_rate)' \
+	@dvc exp show --only-changed --keep '(.*:)?(return_mean|success_rate|survival_rate)' \
 	    --drop '(?!Experiment|State|seed|(sim|env|ppo|normalize|train|evaluate|render)\.)' $(ARGS)
+	@python -m tools.experiments $(ARGS)
 
 ## Write a project with a task of your own into tasks/, to start from (NAME=tilt_cart)
 new-task: setup
@@ -63,6 +64,11 @@ experiment: setup
 	cp $(PARAMS) params.yaml
 	dvc exp run $(ARGS)
 	python -m tools.summary
+
+## Run many experiments, several seeds each, side by side (STUDY=studies/learning_rate.yaml SLOTS=2 AGAIN=3 CLUSTER=auto)
+study: setup
+	$(if $(STUDY),,$(error study needs a file: make study STUDY=studies/learning_rate.yaml))
+	@python -m tools.study $(STUDY) $(if $(SLOTS),--slots $(SLOTS)) $(if $(AGAIN),--again $(AGAIN)) $(if $(CLUSTER),--cluster $(CLUSTER))
 
 POLICY = models/checkpoints models
 ## Evaluate policies outside the pipeline, without training again (POLICY=<folder with a policy, or with such folders>)
@@ -192,6 +198,10 @@ setup-isaacsim: setup
 	uv pip install 'isaacsim[all,extscache]==6.2.0.0' --override requirements.txt \
 	    --index '$(INDEX)' --index-strategy unsafe-best-match --prerelease allow
 
+## Add Ray to .venv, which carries the runs of a study to other machines (after new pins, again)
+setup-ray: setup
+	uv pip install 'ray==2.52.1' --constraint requirements.txt --constraint requirements-dev.txt
+
 # Apart from the tools of development, since every result depends on requirements.txt.
 COMPILE = uv pip compile --quiet --generate-hashes --python-version 3.12 \
     --python-platform x86_64-manylinux_2_35 --custom-compile-command 'make lock' $(ARGS)
@@ -206,4 +216,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment evaluate import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push publish get fsck tidy tensorboard setup setup-isaacsim lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment study evaluate import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push publish get fsck tidy tensorboard setup setup-isaacsim setup-ray lock clean

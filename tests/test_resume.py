@@ -98,7 +98,9 @@ def try_something_else(project: Project) -> None:
     params.write_text(before)
 
 
-def test_a_training_that_ended_goes_on_from_its_last_checkpoint_only_if_it_was_not_recorded(stopped: Project, never_stopped):
+def test_a_training_that_ended_goes_on_from_its_last_checkpoint_only_if_it_was_not_recorded(
+    stopped: Project, never_stopped
+):
     stopped.run("python", "-m", "stages.train")  # as if DVC had been killed when the stage was over
     stopped.run("dvc", "repro", "train")
     assert went_on_from(stopped) == 10240

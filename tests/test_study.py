@@ -1,0 +1,270 @@
+"""``make study``: each run an experiment, whatever stops the study, and whatever becomes of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+
+from pipeline.experiment.errors import UserError
+from tests.conftest import ENVIRONMENT, ROOT, Project, wait_until
+from tools.studies import pools
+from tools.studies.settings import load_settings, override
+
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
+
+STUDY = (sys.executable, "-m", "tools.study", "study.yaml", "--slots", "2")
+GRID = {"params": {"ppo.gamma": [0.9, 0.99]}, "sampler": "grid", "seeds": [1, 2], "metric": "return_mean"}
+# In place of training and evaluation; the more discount, the better. It appends a line to a file for every start.
+STAGE = """
+import json, os, pathlib, sys, time
+from ruamel.yaml import YAML
+params = YAML(typ="safe").load(pathlib.Path("params.yaml"))
+gamma, seed = params["ppo"]["gamma"], params["seed"]
+with open(os.environ["STARTED"], "a") as file:
+    file.write(f"{gamma} {seed}\\n")
+if gamma == 0.5 and not os.path.exists(os.environ["STARTED"] + ".mended"):
+    sys.exit("gamma is 0.5, and that is not liked here")
+time.sleep(float(os.environ.get("SECONDS_A_RUN", "0")))
+pathlib.Path("metrics").mkdir(exist_ok=True)
+pathlib.Path("metrics/evaluate.json").write_text(json.dumps({"return_mean": gamma + seed / 1000}))
+"""
+PIPELINE = """
+stages:
+  evaluate:
+    cmd: exec python stage.py
+    deps: [stage.py]
+    params: [ppo, seed]
+    metrics: [metrics/evaluate.json: {cache: false}]
+"""
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = Project(tmp_path_factory.mktemp("study") / "clone")
+    shutil.copytree(ROOT / ".dvc", project.folder / ".dvc", ignore=lambda *_: ["cache", "tmp", "config.local"])
+    for name in ("params.yaml", ".gitignore", "requirements.txt"):
+        shutil.copy2(ROOT / name, project.folder)
+    (project.folder / "dvc.yaml").write_text(PIPELINE)
+    (project.folder / "stage.py").write_text(STAGE)
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    project.run("git", "config", "user.name", "Test")
+    project.run("git", "config", "user.email", "test@localhost")
+    project.commit("A pipeline of one stage")
+    return project.folder
+
+
+@pytest.fixture
+def project(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    for name, value in {"PYTHONPATH": str(ROOT), "STARTED": str(tmp_path / "started")}.items():
+        monkeypatch.setitem(ENVIRONMENT, name, value)
+    return Project(shutil.copytree(committed, tmp_path / "clone"))
+
+
+def write_study(project: Project, **changes: Any) -> None:
+    (project.folder / "study.yaml").write_text(json.dumps({"direction": "maximize"} | GRID | changes))
+
+
+def started(project: Project) -> list[str]:
+    """What has been started, in order: discount and seed."""
+    file = project.folder.parent / "started"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def experiments(project: Project) -> set[str]:
+    listed = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/study-*").stdout.split()
+    return {name.rpartition("/")[2] for name in listed}
+
+
+def read(project: Project) -> Study:
+    storage = JournalStorage(JournalFileBackend(str(project.folder / "study.journal")))
+    return optuna.load_study(study_name="study", storage=storage)
+
+
+def test_a_trial_is_an_experiment_for_each_seed_and_the_best_can_be_applied(project: Project):
+    write_study(project)
+    said = project.run(*STUDY).stdout
+    assert experiments(project) == {f"study-{trial:04}-s{seed}" for trial in (0, 1) for seed in (1, 2)}
+    best = read(project).best_trial
+    assert best.params == {"ppo.gamma": "0.99"}
+    assert best.value == pytest.approx(0.9915)
+    assert best.user_attrs["spread"] == pytest.approx(0.0005)
+    assert f"`dvc exp apply study-{best.number:04}-s1` takes the best" in said
+    project.run("dvc", "exp", "apply", f"study-{best.number:04}-s1")
+    assert json.loads((project.folder / "metrics" / "evaluate.json").read_text()) == {"return_mean": 0.991}
+    assert not [*(project.folder / ".dvc" / "tmp" / "studies").iterdir()]
+    assert sorted(started(project)) == ["0.9 1", "0.9 2", "0.99 1", "0.99 2"]
+    project.run(*STUDY)
+    assert len(started(project)) == 4, "the same command has nothing to do"
+
+
+def test_what_fails_is_a_failed_trial_and_can_be_tried_once_more(project: Project):
+    write_study(project, params={"ppo.gamma": [0.5, 0.9]})
+    result = project.run(*STUDY, check=False)
+    assert result.returncode == 1
+    assert "gamma is 0.5, and that is not liked here" in result.stdout
+    assert {trial.state.name for trial in read(project).trials} == {"FAIL", "COMPLETE"}
+    (failed,) = (trial.number for trial in read(project).trials if trial.state.name == "FAIL")
+    assert "did not fail" in project.run(*STUDY, "--again", str(1 - failed), check=False).stderr
+    (project.folder.parent / "started.mended").touch()
+    project.run(*STUDY, "--again", str(failed))
+    assert f"study-{2:04}-s1" in experiments(project)
+    assert sorted(trial.state.name for trial in read(project).trials) == ["COMPLETE", "COMPLETE", "FAIL"]
+
+
+AT_NIGHT = [pytest.param(number, marks=pytest.mark.night) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, *AT_NIGHT])
+def test_a_study_that_is_stopped_goes_on_and_leaves_nothing_running(project: Project, number: int):
+    write_study(project, sampler="tpe", trials=3, params={"ppo.gamma": {"low": 0.9, "high": 0.99}})
+    with project.start(*STUDY, SECONDS_A_RUN="2") as study:
+        wait_until(lambda: len(started(project)) >= 3, seconds=60)
+        study.send_signal(number)
+        said, _ = study.communicate(timeout=60)
+    assert "Traceback" not in said
+    before = experiments(project)
+    assert len(before) >= 1
+    wait_until(lambda: not running(project), seconds=20)
+    write_study(project, sampler="tpe", trials=4, params={"ppo.gamma": {"low": 0.9, "high": 0.99}})
+    project.run(*STUDY)
+    assert len(experiments(project)) == 8, "with the trial that was added"
+    assert [trial.state.name for trial in read(project).trials] == ["COMPLETE"] * 4
+    assert len(started(project)) <= 8 + 2, "only what ran when it was stopped has run twice"
+
+
+def running(project: Project) -> bool:
+    """Tell whether a process works in a clone, or is about to make one."""
+    clones = str(project.folder / ".dvc" / "tmp" / "studies")
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if clones in process.cwd() or (
+                process.cwd() == str(project.folder) and "tools.studies.run" in process.cmdline()
+            ):
+                return True
+    return False
+
+
+def test_random_values_are_the_same_whenever_it_is_stopped(project: Project, committed: Path, tmp_path: Path):
+    spec = {"sampler": "random", "trials": 2, "seeds": [1], "params": {"ppo.gamma": {"low": 0.9, "high": 0.99}}}
+    write_study(project, **spec)
+    project.run(*STUDY)
+    other = Project(shutil.copytree(committed, tmp_path / "other"))
+    for trials in (1, 2):
+        write_study(other, **spec | {"trials": trials})
+        other.run(*STUDY)
+    assert [trial.params for trial in read(other).trials] == [trial.params for trial in read(project).trials]
+
+
+def test_what_is_not_committed_or_is_another_study_is_refused(project: Project):
+    write_study(project)
+    (project.folder / "notes.txt").touch()
+    assert "?? notes.txt: its runs are of a commit" in project.run(*STUDY, check=False).stderr
+    (project.folder / "notes.txt").unlink()
+    project.run(*STUDY)
+    write_study(project, params={"ppo.gamma": [0.9, 0.99, 0.999]})
+    assert "the study began with other values" in project.run(*STUDY, check=False).stderr
+    (project.folder / "study.journal").unlink()
+    assert "there is an experiment study-0000-s1 of another study" in project.run(*STUDY, check=False).stderr
+    write_study(project, metric="return")
+    project.run("dvc", "exp", "remove", *experiments(project))
+    assert "has no return; did you mean return_mean?" in project.run(*STUDY, check=False).stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"params": {"ppo.gama": [1]}}, "params: ppo.gama: params.yaml has no such key; did you mean gamma?"),
+        (
+            {"params": {"ppo.gamma": {"low": 0.9, "high": 0.5}}, "sampler": "tpe", "trials": 1},
+            "`low <= high` must hold",
+        ),
+        ({"params": {"ppo.gamma": {"low": 0.9, "high": 1.0}}}, "ppo.gamma: a grid needs a list of values"),
+        ({"params": {}}, "params: Dictionary should have at least 1 item"),
+        ({"sampler": "tpe"}, "trials: say how many"),
+        ({"seeds": [1, 1]}, "seeds: one is there twice"),
+        ({"sed": [1]}, "sed: Extra inputs are not permitted"),
+    ],
+)
+def test_a_file_that_cannot_be_is_one_sentence(changes, sentence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "study.yaml").write_text(json.dumps({"direction": "maximize"} | GRID | changes))
+    with pytest.raises(UserError) as raised:
+        load_settings(tmp_path / "study.yaml")
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_values_are_written_as_hydra_reads_them():
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    value = {"pi": [64, 1e-05], "vf": [True, None, "lin_3e-3", "1", "nn.ELU", 'a "quoted" one']}
+    parsed = OverridesParser.create().parse_override(f"key={override(value)}").value()
+    assert json.loads(json.dumps(parsed, default=str)) == value
+
+
+def test_each_run_sees_one_gpu_which_it_shares_with_as_many_as_there_are_slots(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pools, "cuda_device_count", lambda: 2)
+    monkeypatch.setattr(
+        pools, "RUN", ("-c", "import os, sys, time; time.sleep(1); sys.exit(os.environ['CUDA_VISIBLE_DEVICES'])")
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    with pools.Local("cuda", slots=3) as pool:
+        assert pool.slots == 6
+        seen = [future.result() for future in [pool.submit([]) for _ in range(6)]]
+    assert sorted(filter(None, seen)) == ["5"] * 3 + ["7"] * 3
+
+
+# A cluster of two nodes, of which it kills the first one when it is told to.
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+print(cluster.address, flush=True)
+sys.stdin.readline()
+cluster.remove_node(nodes[0], allow_graceful=False)
+print("killed", flush=True)
+sys.stdin.readline()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.night
+@pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed (`make setup-ray`)")
+def test_on_a_cluster_what_a_node_that_dies_was_running_is_run_by_another(project: Project, tmp_path: Path):
+    project.run("git", "init", "--quiet", "--bare", str(tmp_path / "origin.git"))
+    project.run("git", "remote", "add", "origin", str(tmp_path / "origin.git"))
+    project.run("dvc", "remote", "modify", "storage", "url", str(tmp_path / "storage"))
+    for name in ("tools", "pipeline"):  # with which a run pushes its outputs
+        shutil.copytree(ROOT / name, project.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    project.commit("Remotes")
+    project.run("git", "push", "--quiet", "origin", "main")
+    write_study(project, seeds=[1, 2, 3])
+    slow = ENVIRONMENT | {"SECONDS_A_RUN": "10"}
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", CLUSTER], cwd=project.folder, env=slow, **pipes) as cluster:
+        assert cluster.stdout
+        address = cluster.stdout.readline().strip()
+        with project.start(*STUDY, "--cluster", address) as study:
+            wait_until(lambda: len(started(project)) >= 2, seconds=120)
+            print("kill it", file=cluster.stdin, flush=True)
+            assert cluster.stdout.readline() == "killed\n"
+            said, _ = study.communicate(timeout=300)
+        print("end", file=cluster.stdin, flush=True)
+    assert study.returncode == 0, said
+    assert len(experiments(project)) == 6
+    assert len(started(project)) > 6, "what the node was running was begun again"

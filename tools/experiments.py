@@ -1,0 +1,76 @@
+"""Sum up the experiments, those that differ in the seed alone as one line: the end of ``make experiments``."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.experiment.paths import EVALUATION, PARAMS_FILE
+
+HEADLINES = ("return_mean", "success_rate", "survival_rate")
+Values = dict[str, Any]  # of params, by their paths
+
+
+def main() -> None:
+    """Print a line for each group; nothing if no two experiments differ in the seed alone."""
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--json", *sys.argv[1:]]
+    shown = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    groups = _group(_evaluated(shown))
+    if any(len(group) > 1 for group in groups.values()):
+        print("\n" + "\n".join(_lines(groups)))
+
+
+def _evaluated(shown: list[Any]) -> Iterator[tuple[Values, Values]]:
+    """List the params and the metrics of all experiments that were evaluated."""
+    for commit in shown:
+        for experiment in commit["experiments"] or []:
+            data = experiment["revs"][0]["data"] or {}
+            params = data.get("params", {}).get(str(PARAMS_FILE), {}).get("data")
+            metrics = data.get("metrics", {}).get(str(EVALUATION), {}).get("data")
+            if params and metrics:
+                yield dict(_flat(params)), metrics
+
+
+def _flat(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in section.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def _group(evaluated: Iterator[tuple[Values, Values]]) -> dict[str, dict[Any, Values]]:
+    """Put together what differs in the seed alone: by the other params, as JSON, the metrics by the seed."""
+    groups: dict[str, dict[Any, Values]] = defaultdict(dict)
+    for params, metrics in evaluated:
+        seed = params.pop("seed", None)
+        groups[json.dumps(params, sort_keys=True)][seed] = metrics
+    return groups
+
+
+def _lines(groups: Mapping[str, Mapping[Any, Values]]) -> Iterator[str]:
+    every = [json.loads(params) for params in groups]
+    names = sorted({name for params in every for name in params})
+    differ = [name for name in names if len({json.dumps(params.get(name)) for params in every}) > 1]
+    yield f"{'seeds':>5}  {'mean and spread over the seeds':<48}  params that differ"
+    for params, group in zip(every, groups.values(), strict=True):
+        chosen = ", ".join(f"{name}={params.get(name)}" for name in differ)
+        yield f"{len(group):>5}  {_summary([*group.values()]):<48}  {chosen}"
+
+
+def _summary(runs: list[Values]) -> str:
+    headlines = {name: [run[name] for run in runs if name in run] for name in HEADLINES}
+    return "  ".join(
+        f"{name} {statistics.fmean(values):.4g} ± {statistics.pstdev(values):.2g}"
+        for name, values in headlines.items()
+        if values
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What a study has found, as a table and as pictures."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.experiment.paths import LOGS
+from tools.studies.trials import failed
+
+
+def summary(study: Study) -> str:
+    """Write a table of the trials, the best first, and what to do with the best and with those that failed."""
+    complete = _complete(study)
+    lines = [f"{'trial':>6} {'value':>10} {'spread':>9}  params"]
+    lines += [_row(trial) for trial in complete]
+    if complete:
+        seeds = list(complete[0].user_attrs["values"])
+        lines.append(f"\n`dvc exp apply {study.study_name}-{complete[0].number:04}-s{seeds[0]}` takes the best")
+    for trial in failed(study):
+        lines.append(f"trial {trial.number} failed, and AGAIN={trial.number} tries it once more:")
+        lines.append(trial.user_attrs["error"])
+    return "\n".join(lines)
+
+
+def draw(study: Study) -> list[Path]:
+    """Draw the trials as parallel coordinates, and how much each of the params matters; returns the files.
+
+    With fewer than two trials, or params, there is nothing to compare.
+    """
+    from matplotlib import use
+
+    use("Agg")
+    from matplotlib import pyplot
+    from optuna.visualization import matplotlib as pictures
+
+    complete = _complete(study)
+    kinds = {"parallel": pictures.plot_parallel_coordinate, "importance": pictures.plot_param_importances}
+    if len(complete) < 2 or len(complete[0].params) < 2 or complete[0].value == complete[-1].value:
+        return []
+    files = []
+    for kind, plot in kinds.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna calls its pictures experimental
+            plot(study)
+        files.append(Path(LOGS) / f"{study.study_name}_{kind}.png")
+        pyplot.gcf().set_size_inches(10, 6)
+        pyplot.savefig(files[-1], dpi=120, bbox_inches="tight")
+        pyplot.close("all")
+    return files
+
+
+def _complete(study: Study) -> list[FrozenTrial]:
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(trials, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
+
+
+def _row(trial: FrozenTrial) -> str:
+    params = ", ".join(f"{name}={value}" for name, value in trial.params.items())
+    return f"{trial.number:>6} {trial.value:>10.4f} {trial.user_attrs['spread']:>9.4f}  {params}"

@@ -1,0 +1,190 @@
+"""The trials of a study, as Optuna keeps them in the file beside the study's, and the experiments that they are of."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+from scipy.stats import trim_mean
+
+from pipeline.experiment.errors import UserError, did_you_mean, one_line
+from pipeline.experiment.paths import EVALUATION, TRAIN_METRICS
+from tools.revisions import file_at
+from tools.studies.settings import Settings
+
+AGAIN = "again"  # an attribute of the trials that repeat another: its number
+COMMIT = "commit"  # an attribute of the study: what its runs are of, whatever HEAD is later
+REFS = "refs/exps/*/*/"
+
+
+def open_study(path: Path, settings: Settings) -> Study:
+    """Open the study in ``path``, or begin it at HEAD.
+
+    Raises:
+        UserError: If it cannot begin, for what is not committed, or for an experiment in its way.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(path.with_suffix(".journal"))))
+    study = optuna.create_study(
+        study_name=path.stem, storage=storage, direction=settings.direction, load_if_exists=True
+    )
+    if COMMIT not in study.user_attrs:
+        commit = _begin(path)
+        for params in settings.combinations:
+            study.enqueue_trial(params, skip_if_exists=True)
+        study.set_user_attr(COMMIT, commit)
+    return study
+
+
+def _begin(path: Path) -> str:
+    changed = _git("status", "--porcelain", "--", ".", f":!{path.with_suffix('.*')}").splitlines()  # its file aside
+    if changed:
+        raise UserError(
+            f"study: {changed[0].strip()}: its runs are of a commit, and this is not in it; commit it, or move it away"
+        )
+    if names := experiments(path.stem):
+        raise UserError(
+            f"study: there is an experiment {min(names)} of another study of that name; rename {path}, or "
+            f"`dvc exp remove {' '.join(sorted(names))}`"
+        )
+    return _git("rev-parse", "HEAD")
+
+
+def ask(study: Study, settings: Settings) -> Trial | None:
+    """Ask Optuna for the next trial; None if there are as many as the file wants."""
+    trials = study.get_trials(deepcopy=False)
+    waiting = any(trial.state is TrialState.WAITING for trial in trials)
+    if not waiting and sum(AGAIN not in trial.user_attrs for trial in trials) >= settings.count:
+        return None
+    study.sampler = _sampler(settings, seed=len(trials))  # one seed for all would draw the same again after a stop
+    trial = study.ask()
+    propose(trial, settings)
+    return trial
+
+
+def propose(trial: Trial, settings: Settings) -> None:
+    """Draw what has not been drawn yet.
+
+    Raises:
+        UserError: If the study began with other values.
+    """
+    for name, distribution in settings.distributions.items():
+        try:
+            trial._suggest(name, distribution)
+        except ValueError as error:
+            raise UserError(
+                f"study: params: {name}: the study began with other values ({one_line(error)}); copy the file to "
+                "another name, which is another study"
+            ) from None
+
+
+def unfinished(study: Study, settings: Settings) -> list[Trial]:
+    """List the trials that were running when the study was stopped."""
+    frozen = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    trials = [Trial(study, trial._trial_id) for trial in frozen]
+    for trial in trials:
+        propose(trial, settings)
+    return trials
+
+
+def repeat(study: Study, number: int) -> None:
+    """Let a trial that failed be tried once more; of its runs, those that did not fail come from DVC's run cache.
+
+    Raises:
+        UserError: If it did not fail.
+    """
+    failed = {trial.number: trial for trial in study.get_trials(states=(TrialState.FAIL,))}
+    if number not in failed:
+        raise UserError(f"study: trial {number} did not fail; {did_you_mean(number, map(str, failed))}")
+    study.enqueue_trial(failed[number].params, user_attrs={AGAIN: number})
+
+
+def experiment(study: Study, trial: Trial, seed: int) -> str:
+    """Name the experiment of a trial with this seed."""
+    return f"{study.study_name}-{trial.number:04}-s{seed}"
+
+
+def overrides(trial: Trial, seed: int) -> list[str]:
+    """List what an experiment has other than params.yaml, as ``dvc exp run -S`` takes it."""
+    return [*(f"{name}={value}" for name, value in trial.params.items()), f"seed={seed}"]
+
+
+def experiments(prefix: str) -> set[str]:
+    """List the experiments of this repository, of any commit, whose names are of this study."""
+    listed = _git("for-each-ref", "--format=%(refname)", f"{REFS}{prefix}-[0-9][0-9][0-9][0-9]-s*").split()
+    return {name.rpartition("/")[2] for name in listed}
+
+
+def tell_if_complete(study: Study, trial: Trial, settings: Settings) -> None:
+    """Tell Optuna how a trial did, once its experiments are all there."""
+    names = {experiment(study, trial, seed) for seed in settings.seeds}
+    if not (_is_running(study, trial) and names <= experiments(study.study_name)):
+        return
+    values = {seed: _metric(experiment(study, trial, seed), settings.metric) for seed in settings.seeds}
+    trial.set_user_attr("values", values)
+    trial.set_user_attr("spread", statistics.pstdev(values.values()))
+    study.tell(trial.number, average(values, settings.average))
+
+
+def tell_failure(study: Study, trial: Trial, why: str) -> None:
+    """Tell Optuna that a run of a trial failed; what another of its runs failed of has been told then."""
+    if _is_running(study, trial):
+        trial.set_user_attr("error", why)
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _is_running(study: Study, trial: Trial) -> bool:
+    return study.trials[trial.number].state is TrialState.RUNNING
+
+
+def failed(study: Study) -> list[FrozenTrial]:
+    """List the trials that failed and were not repeated with success."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    repeated = {trial.user_attrs.get(AGAIN) for trial in complete}
+    trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    return [trial for trial in trials if trial.number not in repeated]
+
+
+def best(study: Study) -> float | None:
+    """Look up the best value; None if there is none yet."""
+    values = [trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    numbers = [value for value in values if value is not None]
+    return (max if study.direction.name == "MAXIMIZE" else min)(numbers, default=None)
+
+
+def average(values: Mapping[int, float], kind: str) -> float:
+    """Average over the seeds; the interquartile mean leaves out a quarter at either end."""
+    return float(trim_mean(list(values.values()), 0.25 if kind == "interquartile_mean" else 0.0))
+
+
+def _metric(name: str, metric: str) -> float:
+    metrics = {**_read(name, TRAIN_METRICS), **_read(name, EVALUATION)}
+    numbers = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+    if metric not in numbers:
+        raise UserError(f"study: metric: {name} has no {metric}; {did_you_mean(metric, numbers)}")
+    return numbers[metric]
+
+
+def _read(revision: str, path: Path) -> dict[str, Any]:
+    return json.loads(file_at(revision, str(path), missing="{}"))
+
+
+def _sampler(settings: Settings, seed: int) -> BaseSampler:
+    return TPESampler(seed=seed, multivariate=True) if settings.sampler == "tpe" else RandomSampler(seed)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"study: `git {arguments[0]}` failed: {one_line(done.stderr)}")
+    return done.stdout.strip()

@@ -1,0 +1,122 @@
+"""Run a study: trials that Optuna proposes, each an experiment of DVC for every seed, side by side: ``make study``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+from optuna.study import Study
+from optuna.trial import Trial
+from tqdm import tqdm
+
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.params_file import load_params
+from tools.studies import plots, trials
+from tools.studies.pools import Cluster, Local
+from tools.studies.settings import Settings, load_settings
+
+
+class Run(NamedTuple):
+    """A run, which becomes an experiment of DVC."""
+
+    trial: Trial
+    seed: int
+    name: str
+
+
+def main() -> None:
+    """Run what the study's file wants and has not been run; exits with 1 if a trial failed."""
+    parser = argparse.ArgumentParser(prog="make study", description=__doc__)
+    parser.add_argument("study", type=Path, help="its file, see docs/studies.md")
+    parser.add_argument("--slots", type=int, default=0, help="runs at a time; of each GPU, if on GPUs")
+    parser.add_argument("--cluster", default="", help="the address of the head of a Ray cluster, or auto")
+    parser.add_argument("--again", type=int, help="the number of a trial that failed, to be tried once more")
+    given = parser.parse_args()
+    settings = load_settings(given.study)
+    try:
+        with FileLock(given.study.with_suffix(".lock"), blocking=False):
+            study = trials.open_study(given.study, settings)
+            if given.again is not None:
+                trials.repeat(study, given.again)
+            device = load_params().sim.device
+            with Cluster(given.cluster, device, given.slots) if given.cluster else Local(device, given.slots) as pool:
+                Schedule(given.study, study, pool).run()
+    except Timeout:
+        raise UserError(f"study: {given.study} is being run already; trials that you add to it are run, too") from None
+    print(plots.summary(study))
+    for file in plots.draw(study):
+        print(f"written: {file}")
+    sys.exit(1 if trials.failed(study) else 0)
+
+
+class Schedule:
+    """What of a study waits, and what runs.
+
+    Args:
+        file: The study's file, which is read again and again, since trials may be added to it.
+        study: The study.
+        pool: Where its runs go.
+    """
+
+    def __init__(self, file: Path, study: Study, pool: Local | Cluster) -> None:
+        self._file, self._study, self._pool = file, study, pool
+        self._waiting: deque[Run] = deque()
+        self._running: dict[Future[str | None], Run] = {}
+
+    def run(self) -> None:
+        """Run until nothing is left, or until interrupted."""
+        settings = load_settings(self._file)
+        for trial in trials.unfinished(self._study, settings):
+            self._begin(trial, settings)
+        with tqdm(unit="run", smoothing=0, initial=len(trials.experiments(self._study.study_name))) as bar:
+            while self._fill(settings := load_settings(self._file)):
+                self._show(bar, settings)
+                for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                    self._end(future, settings)
+            self._show(bar, settings)
+
+    def _fill(self, settings: Settings) -> bool:
+        """Give the pool as much as it has room for; False if nothing runs then."""
+        while len(self._running) < self._pool.slots:
+            while not self._waiting and (trial := trials.ask(self._study, settings)):
+                self._begin(trial, settings)
+            if not self._waiting:
+                break
+            run = self._waiting.popleft()
+            given = [run.name, self._study.user_attrs[trials.COMMIT], self._pool.origin]
+            self._running[self._pool.submit([*given, *trials.overrides(run.trial, run.seed)])] = run
+        return bool(self._running)
+
+    def _begin(self, trial: Trial, settings: Settings) -> None:
+        """Let the runs of a trial wait, but for those that are experiments already."""
+        names = {trials.experiment(self._study, trial, seed): seed for seed in settings.seeds}
+        left = names.keys() - trials.experiments(self._study.study_name)
+        self._waiting += [Run(trial, seed, name) for name, seed in names.items() if name in left]
+        trials.tell_if_complete(self._study, trial, settings)
+
+    def _end(self, future: Future[str | None], settings: Settings) -> None:
+        run = self._running.pop(future)
+        error = future.exception()
+        if why := str(error) if error else future.result():
+            tqdm.write(f"{run.name} failed: {why.splitlines()[-1]}")
+            self._waiting = deque(other for other in self._waiting if other.trial.number != run.trial.number)
+            trials.tell_failure(self._study, run.trial, why)
+            return
+        self._pool.fetch(run.name)
+        trials.tell_if_complete(self._study, run.trial, settings)
+
+    def _show(self, bar: tqdm, settings: Settings) -> None:
+        """Count the runs that are done, run, or have failed; the time left is for those that the file wants."""
+        bar.total = settings.count * len(settings.seeds)
+        bar.n = len(trials.experiments(self._study.study_name))
+        best = trials.best(self._study)
+        bar.set_postfix(running=len(self._running), failed=len(trials.failed(self._study)), best=best)
+
+
+if __name__ == "__main__":
+    main()
