@@ -38,6 +38,7 @@ with open(os.environ["STARTED"], "a") as file:
     file.write(f"{gamma} {seed}\\n")
 if gamma == 0.5 and not os.path.exists(os.environ["STARTED"] + ".mended"):
     sys.exit("gamma is 0.5, and that is not liked here")
+pathlib.Path(".checked.json").write_text("{}")
 time.sleep(float(os.environ.get("SECONDS_A_RUN", "0")))
 pathlib.Path("metrics").mkdir(exist_ok=True)
 pathlib.Path("metrics/evaluate.json").write_text(json.dumps({"return_mean": gamma + seed / 1000}))
@@ -49,6 +50,7 @@ stages:
     deps: [stage.py]
     params: [ppo, seed]
     metrics: [metrics/evaluate.json: {cache: false}]
+    outs: [.checked.json: {persist: true}]
 """
 
 
@@ -103,9 +105,11 @@ def test_a_trial_is_an_experiment_for_each_seed_and_the_best_can_be_applied(proj
     assert best.value == pytest.approx(0.9915)
     assert best.user_attrs["spread"] == pytest.approx(0.0005)
     assert f"`dvc exp apply study-{best.number:04}-s1` takes the best" in said
+    listed = project.run(sys.executable, "-m", "tools.experiments").stdout
+    assert "    2  return_mean 0.9915 ± 0.0005  ppo.gamma=0.99\n" in listed
     project.run("dvc", "exp", "apply", f"study-{best.number:04}-s1")
     assert json.loads((project.folder / "metrics" / "evaluate.json").read_text()) == {"return_mean": 0.991}
-    assert not [*(project.folder / ".dvc" / "tmp" / "studies").iterdir()]
+    assert not [*(project.folder / ".dvc" / "tmp" / "studies").glob("study-*")]
     assert sorted(started(project)) == ["0.9 1", "0.9 2", "0.99 1", "0.99 2"]
     project.run(*STUDY)
     assert len(started(project)) == 4, "the same command has nothing to do"
@@ -158,6 +162,7 @@ def running(project: Project) -> bool:
     return False
 
 
+@pytest.mark.night
 def test_random_values_are_the_same_whenever_it_is_stopped(project: Project, committed: Path, tmp_path: Path):
     spec = {"sampler": "random", "trials": 2, "seeds": [1], "params": {"ppo.gamma": {"low": 0.9, "high": 0.99}}}
     write_study(project, **spec)

@@ -57,10 +57,12 @@ def _lines(groups: Mapping[str, Mapping[Any, Values]]) -> Iterator[str]:
     every = [json.loads(params) for params in groups]
     names = sorted({name for params in every for name in params})
     differ = [name for name in names if len({json.dumps(params.get(name)) for params in every}) > 1]
-    yield f"{'seeds':>5}  {'mean and spread over the seeds':<48}  params that differ"
-    for params, group in zip(every, groups.values(), strict=True):
+    summaries = [_summary([*group.values()]) for group in groups.values()]
+    width = max(map(len, summaries))
+    yield f"{'seeds':>5}  {'mean and spread':<{width}}  params that differ"
+    for params, group, summary in zip(every, groups.values(), summaries, strict=True):
         chosen = ", ".join(f"{name}={params.get(name)}" for name in differ)
-        yield f"{len(group):>5}  {_summary([*group.values()]):<48}  {chosen}"
+        yield f"{len(group):>5}  {summary:<{width}}  {chosen}"
 
 
 def _summary(runs: list[Values]) -> str:

@@ -15,7 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.experiment.paths import LOGS, RESUME
+from pipeline.experiment.files import write_atomically
+from pipeline.experiment.paths import CHECKED, LOGS, RESUME
 
 CLONES = Path(".dvc/tmp/studies")  # which neither Git nor DVC looks into
 LINES = 20  # of a log, to tell why a run failed
@@ -65,7 +66,11 @@ def run(folder: Path, name: str, commit: str, origin: str, overrides: list[str],
     if tracked := _output("git", "ls-files", "*.dvc", where=project).splitlines():
         call(*dvc, "pull", "--quiet", *tracked, where=project)
     settings = [argument for override in overrides for argument in ("--set-param", override)]
+    known = folder.parent / CHECKED.name  # what has started before, which the check need not start again
+    if known.exists():
+        shutil.copyfile(known, project / CHECKED)
     call(*dvc, "exp", "run", "--name", name, *settings, "evaluate", where=project)
+    write_atomically(known, (project / CHECKED).read_bytes())
     if elsewhere:
         call(sys.executable, "-m", "tools.push", where=project)
     (ref,) = _output("git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}", where=folder).split()
