@@ -165,6 +165,7 @@ benchmark: setup
 	python -m benchmarks.curves --seeds 1 2 3 4 5
 	python -m benchmarks.solved --seeds 1 2 3
 	python -m benchmarks.same_bits
+	python -m benchmarks.studies --timesteps 102400
 
 ## The same on a CUDA GPU
 benchmark-gpu: setup

@@ -257,8 +257,9 @@ def test_on_a_cluster_what_a_node_that_dies_was_running_is_run_by_another(projec
     for name in ("tools", "pipeline"):  # with which a run pushes its outputs
         shutil.copytree(ROOT / name, project.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     project.commit("Remotes")
-    project.run("git", "push", "--quiet", "origin", "main")
     write_study(project, seeds=[1, 2, 3])
+    assert "has the commit of its runs" in project.run(*STUDY, "--cluster", "auto", check=False).stderr
+    project.run("git", "push", "--quiet", "origin", "main")
     slow = ENVIRONMENT | {"SECONDS_A_RUN": "10"}
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", CLUSTER], cwd=project.folder, env=slow, **pipes) as cluster:

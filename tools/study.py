@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import load_params
+from pipeline.experiment.provenance import output_of
 from tools.studies import plots, trials
 from tools.studies.pools import Cluster, Local
 from tools.studies.settings import Settings, load_settings
@@ -43,8 +44,7 @@ def main() -> None:
             study = trials.open_study(given.study, settings)
             if given.again is not None:
                 trials.repeat(study, given.again)
-            device = load_params().sim.device
-            with Cluster(given.cluster, device, given.slots) if given.cluster else Local(device, given.slots) as pool:
+            with _pool(given, study) as pool:
                 Schedule(given.study, study, pool).run()
     except Timeout:
         raise UserError(f"study: {given.study} is being run already; trials that you add to it are run, too") from None
@@ -52,6 +52,15 @@ def main() -> None:
     for file in plots.draw(study):
         print(f"written: {file}")
     sys.exit(1 if trials.failed(study) else 0)
+
+
+def _pool(given: argparse.Namespace, study: Study) -> Local | Cluster:
+    device, commit = load_params().sim.device, study.user_attrs[trials.COMMIT]
+    if not given.cluster:
+        return Local(device, given.slots)
+    if not output_of("git", "branch", "--remotes", "--contains", commit):
+        raise UserError(f"study: CLUSTER: no branch of origin has the commit of its runs, {commit[:7]}; `git push`")
+    return Cluster(given.cluster, device, given.slots)
 
 
 class Schedule:
@@ -74,11 +83,19 @@ class Schedule:
         for trial in trials.unfinished(self._study, settings):
             self._begin(trial, settings)
         with tqdm(unit="run", smoothing=0, initial=len(trials.experiments(self._study.study_name))) as bar:
-            while self._fill(settings := load_settings(self._file)):
+            while self._fill(settings := self._read_again(settings)):
                 self._show(bar, settings)
                 for future in wait(self._running, return_when=FIRST_COMPLETED).done:
                     self._end(future, settings)
             self._show(bar, settings)
+
+    def _read_again(self, settings: Settings) -> Settings:
+        """Read the file, which may be half edited; then what it said before holds."""
+        try:
+            return load_settings(self._file)
+        except UserError as error:
+            tqdm.write(str(error))
+            return settings
 
     def _fill(self, settings: Settings) -> bool:
         """Give the pool as much as it has room for; False if nothing runs then."""
