@@ -254,8 +254,6 @@ def test_on_a_cluster_what_a_node_that_dies_was_running_is_run_by_another(projec
     project.run("git", "init", "--quiet", "--bare", str(tmp_path / "origin.git"))
     project.run("git", "remote", "add", "origin", str(tmp_path / "origin.git"))
     project.run("dvc", "remote", "modify", "storage", "url", str(tmp_path / "storage"))
-    for name in ("tools", "pipeline"):  # with which a run pushes its outputs
-        shutil.copytree(ROOT / name, project.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     project.commit("Remotes")
     write_study(project, seeds=[1, 2, 3])
     assert "has the commit of its runs" in project.run(*STUDY, "--cluster", "auto", check=False).stderr

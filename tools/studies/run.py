@@ -37,7 +37,7 @@ def main() -> None:
         with log.open("w") as file:
             run(folder, name, commit, origin, overrides, file.fileno())
     except subprocess.CalledProcessError:
-        sys.exit("\n".join([*log.read_text(errors="replace").splitlines()[-LINES:], f"the whole: {log}"]))
+        sys.exit("\n".join([f"the end of {log}:", *log.read_text(errors="replace").splitlines()[-LINES:]]))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -72,7 +72,7 @@ def run(folder: Path, name: str, commit: str, origin: str, overrides: list[str],
     call(*dvc, "exp", "run", "--name", name, *settings, "evaluate", where=project)
     write_atomically(known, (project / CHECKED).read_bytes())
     if elsewhere:
-        call(sys.executable, "-m", "tools.push", where=project)
+        call(*dvc, "push", "--with-deps", "evaluate", where=project)  # what the run made, and no more
     (ref,) = _output("git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}", where=folder).split()
     call("git", "push", "--quiet", "--force", "origin", f"{ref}:{ref}")
 
