@@ -189,6 +189,12 @@ def test_what_is_not_committed_or_is_another_study_is_refused(project: Project):
     assert "has no return; did you mean return_mean?" in project.run(*STUDY, check=False).stderr
 
 
+def test_a_run_that_is_killed_without_a_word_has_failed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pools, "RUN", ("-c", "import os; os.kill(os.getpid(), 9)"))
+    with pools.Local("cpu", slots=1) as pool:
+        assert pool.submit([]).result() == "it ended with -9"
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -233,15 +239,20 @@ def test_each_run_sees_one_gpu_which_it_shares_with_as_many_as_there_are_slots(m
     assert sorted(filter(None, seen)) == ["5"] * 3 + ["7"] * 3
 
 
-# A cluster of two nodes, of which it kills the first one when it is told to.
+# A cluster of two nodes, of which it kills the first one, with all that it runs, when it is told to.
 CLUSTER = """
 import sys
+import psutil
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
 nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
 print(cluster.address, flush=True)
 sys.stdin.readline()
+(raylet,) = (one.process.pid for one in nodes[0].all_processes["raylet"])
+its_own = psutil.Process(raylet).children(recursive=True)
 cluster.remove_node(nodes[0], allow_graceful=False)
+for process in its_own:
+    process.kill() if process.is_running() else None
 print("killed", flush=True)
 sys.stdin.readline()
 cluster.shutdown()

@@ -73,7 +73,7 @@ class Local:
         finally:
             self._processes.discard(process)
             self._free.put(environment)
-        return said.strip() if process.returncode else None
+        return (said.strip() or f"it ended with {process.returncode}") if process.returncode else None
 
 
 def _visible(number: int) -> str:
@@ -124,7 +124,7 @@ class Cluster:
                 check=False,
                 start_new_session=True,
             )
-            return done.stderr.strip() if done.returncode else None
+            return (done.stderr.strip() or f"it ended with {done.returncode}") if done.returncode else None
 
         self.origin = output_of("git", "remote", "get-url", "origin")
         self._ray: Any = ray
