@@ -30,7 +30,8 @@ def main() -> None:
     rows = []
     for name, run in {"study": run_study, "queue": run_queue}.items():
         seconds = _seconds(run, given.runs, given.at_a_time, given.timesteps)
-        rows.append({"by": name, **vars(given), "seconds": round(seconds, 1), "an_hour": 3600 * given.runs / seconds})
+        speed = {"seconds": round(seconds, 1), "an_hour": round(3600 * given.runs / seconds)}
+        rows.append({"by": name, **vars(given), **speed})
         print(rows[-1], flush=True)
     sim = load_params().sim
     save("studies-cpu", Machine(sim.device, sim.physics), rows)
