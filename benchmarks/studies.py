@@ -1,4 +1,4 @@
-"""How long the runs of a study take against the same in DVC's own queue, one after the other, each in a fresh clone."""
+"""How long a study takes, and how long the same runs take in DVC's own queue. Each has a fresh clone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DVC = (sys.executable, "-m", "dvc")
 
 
 def main() -> None:
-    """Print and save the seconds of both, and how many runs an hour that is."""
+    """Print and save the seconds of both, with the runs an hour."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=16)
     parser.add_argument("--at-a-time", type=int, default=2)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from dvc.repo import Repo
@@ -17,10 +18,12 @@ from pipeline.experiment.files import read_json
 from pipeline.experiment.paths import EVALUATION, LOCK_FILE, MODELS
 from tools.get import ARTIFACT
 from tools.push import GIT_REMOTE, push
+from tools.revisions import git
 from tools.storage.outputs import WORKSPACE, objects
 from tools.storage.store import open_stores
 from tools.verification.fresh_clone import check_out
 
+_git = partial(git, blame="publish: nothing is published")
 VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 # How `git ls-remote` lists tags; ^{} marks the commit of one that has a message.
 TAG = re.compile(rf"(\w+)\trefs/tags/{ARTIFACT}@({VERSION.pattern})(?:\^{{}})?")
@@ -113,13 +116,6 @@ def message(tag: str) -> str:
         "path": MODELS,
     }
     return "\n".join([tag, "", *(f"{name}: {value}" for name, value in lines.items())])
-
-
-def _git(*arguments: str, given: str = "") -> str:
-    done = subprocess.run(["git", *arguments], input=given, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"publish: nothing is published: `git {arguments[0]}` failed: {one_line(done.stderr)}")
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,20 @@ import sys
 from dvc.exceptions import DvcException
 from dvc.scm import SCM, resolve_rev
 
+from pipeline.experiment.errors import UserError, one_line
+
+
+def git(*arguments: str, given: str = "", blame: str) -> str:
+    """Run Git with ``given`` as its input, and return what it prints.
+
+    Raises:
+        UserError: If it fails: ``blame``, then what Git says.
+    """
+    done = subprocess.run(["git", *arguments], input=given, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{blame}: `git {arguments[0]}` failed: {one_line(done.stderr)}")
+    return done.stdout.strip()
+
 
 def commit_of(revision: str) -> str:
     """Find the commit that ``revision`` names; exits with a sentence if there is none."""

@@ -131,8 +131,9 @@ class Schedule:
         """Count the runs that are done, run, or have failed; the time left is for those that the file wants."""
         bar.total = settings.count * len(settings.seeds)
         bar.n = len(trials.experiments(self._study.study_name))
-        best = trials.best(self._study)
-        bar.set_postfix(running=len(self._running), failed=len(trials.failed(self._study)), best=best)
+        values = [trial.value for trial in trials.complete(self._study)]
+        failed = len(trials.failed(self._study))
+        bar.set_postfix(running=len(self._running), failed=failed, best=values[0] if values else None)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,20 @@ import warnings
 from pathlib import Path
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from pipeline.experiment.paths import LOGS
-from tools.studies.trials import failed
+from tools.studies.trials import complete, failed
 
 
 def summary(study: Study) -> str:
     """Write a table of the trials, the best first, and what to do with the best and with those that failed."""
-    complete = _complete(study)
+    best_first = complete(study)
     lines = [f"{'trial':>6} {'value':>10} {'spread':>9}  params"]
-    lines += [_row(trial) for trial in complete]
-    if complete:
-        seeds = list(complete[0].user_attrs["values"])
-        lines.append(f"\n`dvc exp apply {study.study_name}-{complete[0].number:04}-s{seeds[0]}` takes the best")
+    lines += [_row(trial) for trial in best_first]
+    if best_first:
+        seeds = list(best_first[0].user_attrs["values"])
+        lines.append(f"\n`dvc exp apply {study.study_name}-{best_first[0].number:04}-s{seeds[0]}` takes the best")
     for trial in failed(study):
         lines.append(f"trial {trial.number} failed, and AGAIN={trial.number} tries it once more:")
         lines.append(trial.user_attrs["error"])
@@ -37,9 +37,9 @@ def draw(study: Study) -> list[Path]:
     from matplotlib import pyplot
     from optuna.visualization import matplotlib as pictures
 
-    complete = _complete(study)
+    best_first = complete(study)
     kinds = {"parallel": pictures.plot_parallel_coordinate, "importance": pictures.plot_param_importances}
-    if len(complete) < 2 or len(complete[0].params) < 2 or complete[0].value == complete[-1].value:
+    if len(best_first) < 2 or len(best_first[0].params) < 2 or best_first[0].value == best_first[-1].value:
         return []
     files = []
     for kind, plot in kinds.items():
@@ -51,11 +51,6 @@ def draw(study: Study) -> list[Path]:
         pyplot.savefig(files[-1], dpi=120, bbox_inches="tight")
         pyplot.close("all")
     return files
-
-
-def _complete(study: Study) -> list[FrozenTrial]:
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(trials, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
 
 
 def _row(trial: FrozenTrial) -> str:

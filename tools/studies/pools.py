@@ -129,7 +129,9 @@ class Cluster:
         self.origin = output_of("git", "remote", "get-url", "origin")
         self._ray: Any = ray
         self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(run)  # -1: whatever becomes of a node
-        self.slots = 2 * int(ray.cluster_resources().get("GPU" if gpus else "CPU", 1) * (slots or 1 if gpus else 1))
+        there = ray.cluster_resources()
+        room = there.get("GPU", 1) / gpus if gpus else there.get("CPU", 1)
+        self.slots = 2 * int(room)  # as many again wait there, so that no node is ever without work
 
     def __enter__(self) -> Self:
         """Nothing has to be prepared."""

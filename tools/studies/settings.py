@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import product
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, PositiveInt, ValidationError
@@ -86,8 +86,9 @@ def load_settings(path: Path) -> Settings:
         raise UserError(f"study: {path}: {where}{finding['msg'].removeprefix('Value error, ')}") from None
     except ValueError as error:
         raise UserError(f"study: {path}: {error}") from None
+    params = read_sections(PARAMS_FILE)
     for name in settings.params:
-        _check_exists(name)
+        _check_exists(name, params)
     return settings
 
 
@@ -108,11 +109,11 @@ def _distribution(values: list[JsonValue] | Range) -> BaseDistribution:
     return FloatDistribution(values.low, values.high, log=values.log)
 
 
-def _check_exists(name: str) -> None:
+def _check_exists(name: str, params: dict[str, Any]) -> None:
     """Refuse what params.yaml does not have, before a run does."""
     if name.startswith("+") or name.startswith("env."):  # which may add
         return
-    section: object = read_sections(PARAMS_FILE)
+    section: object = params
     for part in name.split("."):
         if not isinstance(section, dict) or part not in section:
             known = section if isinstance(section, dict) else []

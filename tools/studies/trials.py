@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,18 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from scipy.stats import trim_mean
 
 from pipeline.experiment.errors import UserError, did_you_mean, one_line
 from pipeline.experiment.paths import EVALUATION, TRAIN_METRICS
-from tools.revisions import file_at
+from tools.revisions import file_at, git
 from tools.studies.settings import Settings
 
 AGAIN = "again"  # an attribute of the trials that repeat another: its number
 COMMIT = "commit"  # an attribute of the study: what its runs are of, whatever HEAD is later
+_git = partial(git, blame="study")
 REFS = "refs/exps/*/*/"
 
 
@@ -144,22 +145,20 @@ def tell_failure(study: Study, trial: Trial, why: str) -> None:
 
 
 def _is_running(study: Study, trial: Trial) -> bool:
-    return study.trials[trial.number].state is TrialState.RUNNING
+    return study.get_trials(deepcopy=False)[trial.number].state is TrialState.RUNNING
 
 
 def failed(study: Study) -> list[FrozenTrial]:
     """List the trials that failed and were not repeated with success."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    repeated = {trial.user_attrs.get(AGAIN) for trial in complete}
+    repeated = {trial.user_attrs.get(AGAIN) for trial in complete(study)}
     trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
     return [trial for trial in trials if trial.number not in repeated]
 
 
-def best(study: Study) -> float | None:
-    """Look up the best value; None if there is none yet."""
-    values = [trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-    numbers = [value for value in values if value is not None]
-    return (max if study.direction.name == "MAXIMIZE" else min)(numbers, default=None)
+def complete(study: Study) -> list[FrozenTrial]:
+    """List the trials that are complete, the best first."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(trials, key=lambda trial: trial.value or 0.0, reverse=study.direction is StudyDirection.MAXIMIZE)
 
 
 def average(values: Mapping[int, float], kind: str) -> float:
@@ -181,10 +180,3 @@ def _read(revision: str, path: Path) -> dict[str, Any]:
 
 def _sampler(settings: Settings, seed: int) -> BaseSampler:
     return TPESampler(seed=seed, multivariate=True) if settings.sampler == "tpe" else RandomSampler(seed)
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"study: `git {arguments[0]}` failed: {one_line(done.stderr)}")
-    return done.stdout.strip()
