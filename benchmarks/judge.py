@@ -33,8 +33,9 @@ def main(physics: str, device: str, *checkpoints: str) -> None:
     with launch.running(params.sim, cfg, Path(os.devnull)) as env:
         for path in checkpoints:
             env.seed(params.evaluate.seed)
+            policy = load(Path(path), device)
             with torch.inference_mode():
-                metrics = summarize(play_episodes(env, load(Path(path), device), params.evaluate.episodes), seed=0)
+                metrics = summarize(play_episodes(env, policy, params.evaluate.episodes), seed=0)
             solved = metrics["return_mean"] >= SOLVED_RETURN and metrics["success_rate"] >= SOLVED_RATE
             row = {"checkpoint": path, "solved": solved} | {
                 name: metrics[name] for name in ("return_mean", "success_rate")

@@ -21,12 +21,6 @@ from pipeline.experiment.params_file import load_params
 
 ROOT = Path(__file__).parent.parent
 
-# Upstream's command line; on a machine without CUDA it needs the one workaround to run PhysX at all.
-ISAACLAB = (
-    "from pipeline.workarounds import allow_pinned_arrays_without_cuda; allow_pinned_arrays_without_cuda();"
-    "from isaaclab.__main__ import main; main()"
-)
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -50,7 +44,8 @@ def isaaclab(machine: Machine, library: str, *words: str) -> list[str]:
     """Isaac Lab's own command line to train, with its settings for the library but for ``words``."""
     own_device = () if library == "skrl" else (f"agent.device={machine.device}",)  # the others' files say cuda:0
     return [
-        *(sys.executable, "-c", ISAACLAB, "train", "--rl_library", library, "--task", "Isaac-Cartpole"),
+        *(sys.executable, "-m", "benchmarks.upstream", "train"),
+        *("--rl_library", library, "--task", "Isaac-Cartpole"),
         *("--device", machine.device, *own_device, *words, f"physics={machine.physics}"),
         f"env.scene.robot.spawn.usd_path={ROOT / 'assets/cartpole.usda'}",
         "env.scene.ground=null",
@@ -69,7 +64,7 @@ def stage(folder: Path, params: Mapping[str, Any]) -> list[str]:
         section[key] = value
     with (folder / "params.yaml").open("w") as file:
         yaml.dump(values, file)
-    for linked in ("assets", "dvc.yaml"):
+    for linked in ("assets", "dvc.yaml", "tasks"):
         (folder / linked).symlink_to(ROOT / linked)
     return [sys.executable, "-m", "stages.train"]
 
