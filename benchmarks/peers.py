@@ -2,7 +2,7 @@
 
 Each trainer trains twice on a seed: for as many rollouts as this project does, and for as many as end by the time that
 this project's training does. Time counts from the end of the first rollout: how long each needs to start is in
-``benchmarks.solved``. Writes a CSV, which ``make compare`` reads.
+``benchmarks.solved``. Writes a CSV, which ``make compare`` reads, and goes on with what is in it already.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ def main() -> None:
     given = parser.parse_args()
     machine = GPU if given.gpu else CPU
     name = "peers-gpu" if given.gpu else "peers-cpu"
-    trainers = peers(machine, parse(given.overrides))
+    trainers, count = peers(machine, parse(given.overrides)), rollouts(given.overrides)
     cores, free = sorted(os.sched_getaffinity(0)), SimpleQueue[set[int]]()
     for number in range(given.at_a_time):
         free.put(set(cores[number :: given.at_a_time]))
-    rows: list[dict[str, Any]] = []
+    rows = read_csv(RESULTS / f"{name}.csv")
 
     def train_all(seed: int) -> None:
         os.sched_setaffinity(0, mine := free.get())
-        for row in on_seed(trainers, machine, seed, rollouts(given.overrides)):
+        for row in on_seed(trainers, machine, seed, count, {row["group"]: row for row in rows if row["seed"] == seed}):
             print(row, flush=True)
             rows.append(row)
             save(name, machine, rows)
@@ -102,18 +102,22 @@ def rollouts(overrides: list[str]) -> int:
     return -(-total // (num_envs * N_STEPS))
 
 
-def on_seed(trainers: dict[str, Peer], machine: Machine, seed: int, count: int) -> Iterator[dict[str, Any]]:
+def on_seed(
+    trainers: dict[str, Peer], machine: Machine, seed: int, count: int, done: dict[str, dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     """Train with each for ``count`` rollouts, then for as many as this project's time has room for."""
-    seconds = 0.0
+
+    def once(group: str, peer: Peer, count: int) -> Iterator[dict[str, Any]]:
+        if group not in done:
+            done[group] = {"group": group, "seed": seed} | train(peer, machine, seed, count)
+            yield done[group]
+
+    yield from once(OURS, trainers[OURS], count)
     for name, peer in trainers.items():
-        row = train(peer, machine, seed, count)
-        if name == OURS:
-            seconds = row["seconds"]
-            yield {"group": name, "seed": seed} | row
-            continue
-        yield {"group": f"{name}, same timesteps", "seed": seed} | row
-        room = 1 + int(seconds * (count - 1) / row["seconds"])
-        yield {"group": f"{name}, same time", "seed": seed} | train(peer, machine, seed, room)
+        if name != OURS:
+            yield from once(f"{name}, same timesteps", peer, count)
+            room = 1 + int(done[OURS]["seconds"] * (count - 1) / done[f"{name}, same timesteps"]["seconds"])
+            yield from once(f"{name}, same time", peer, room)
 
 
 def train(peer: Peer, machine: Machine, seed: int, count: int) -> dict[str, Any]:
@@ -130,6 +134,15 @@ def train(peer: Peer, machine: Machine, seed: int, count: int) -> dict[str, Any]
         "rollouts": count,
         "seconds": round(times[-1] - times[0], 1),
     }
+
+
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    """Read what has been measured already."""
+    numbers = {"seed": int, "return_mean": float, "success_rate": float, "rollouts": int, "seconds": float}
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [row | {key: read(row[key]) for key, read in numbers.items()} for row in csv.DictReader(file)]
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
