@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -11,13 +12,16 @@ from pathlib import Path
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import read_text
 from pipeline.experiment.params_file import read_sections
-from pipeline.experiment.paths import LOCK_FILE, PIPELINE_FILE, PROVENANCE
+from pipeline.experiment.paths import LOCK_FILE, LOGS, PIPELINE_FILE, PROVENANCE
 from pipeline.experiment.provenance import machine
 from pipeline.experiment.records import read_records
+from tools.revisions import commit_of
 from tools.verification.fresh_clone import bring_tracked_data, check_out
 from tools.verification.recorded import Recorded, recorded_stages, untrue, up_to_date
 from tools.verification.rerun import Outcome, run_again
 from tools.verification.verdict import other_gpus, print_table, verdict
+
+VERIFIED = Path(LOGS) / "verified.jsonl"  # what `make report` shows
 
 
 def main() -> None:
@@ -41,10 +45,19 @@ def verify(revision: str | None) -> None:
         results = run_again(clone, stages)
     print_table(stages, results)
     outcomes = {name: result.outcome for name, result in results.items()}
-    if any(outcome is not Outcome.EQUAL for outcome in outcomes.values()):
-        sys.exit("\n".join(["", *other_gpus(records, stages, machine()["gpus"]), f"verify: {verdict(outcomes)}"]))
     count = sum(len(stage.outputs) for stage in stages.values())
+    failed = any(outcome is not Outcome.EQUAL for outcome in outcomes.values())
+    remember(revision or "HEAD", verdict(outcomes) if failed else f"{count} of {count} outputs reproduced")
+    if failed:
+        sys.exit("\n".join(["", *other_gpus(records, stages, machine()["gpus"]), f"verify: {verdict(outcomes)}"]))
     print(f"\nreproduced to the bit: {count} of {count} outputs")
+
+
+def remember(revision: str, result: str) -> None:
+    """Keep what became of a verification on this machine."""
+    VERIFIED.parent.mkdir(exist_ok=True)
+    with VERIFIED.open("a") as file:
+        file.write(json.dumps({"commit": commit_of(revision), "result": result}) + "\n")
 
 
 def stages_that_were_run(clone: Path) -> dict[str, Recorded]:

@@ -1,0 +1,159 @@
+"""Runs to compare, read from commits and experiments in Git, or from a CSV, and put into groups."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.scm import SCM, resolve_rev
+from ruamel.yaml import YAML
+
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.paths import EVALUATION, LOCK_FILE, METRICS, PARAMS_FILE
+from tools.revisions import file_at
+
+EPISODES, CURVE = METRICS / "episodes.csv", METRICS / "learning_curve.csv"
+CONDITIONS = ("evaluate", "sim.project", "sim.task", "sim.physics", "env")  # params that two evaluations must share
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was evaluated.
+
+    Args:
+        name: The experiment's, or of the revision.
+        seed: Of the training.
+        metrics: Those of ``metrics/evaluate.json``, or the columns of a CSV.
+        params: All but the seed, by their dotted paths; of a CSV, ``group`` alone.
+        inputs: Digests of the code and the data that trained, from dvc.lock.
+        revision: The commit; empty for a CSV.
+    """
+
+    name: str
+    seed: int
+    metrics: dict[str, float]
+    params: dict[str, Any]
+    inputs: dict[str, str] = field(default_factory=dict)
+    revision: str = ""
+
+    def table(self, path: Path) -> dict[str, list[float]]:
+        """Read a CSV of the run's commit, a list a column; empty if it has none."""
+        text = file_at(self.revision, str(path), missing="") if self.revision else ""
+        rows = [*csv.DictReader(io.StringIO(text))]
+        return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
+
+
+Groups = dict[str, list[Run]]
+
+
+def load_groups(words: Iterable[str]) -> Groups:
+    """Read what ``words`` name, in groups of runs that differ in the seed alone.
+
+    Args:
+        words: Commits, tags, branches, experiments, studies, or CSV files with the columns group and seed.
+
+    Raises:
+        UserError: If a word names nothing, a run was not evaluated, or two were evaluated differently.
+    """
+    runs = [run for word in words for run in _load(word)]
+    refuse_other_conditions(runs)
+    together: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        together.setdefault(json.dumps([run.params, run.inputs], sort_keys=True), {})[run.seed] = run
+    groups = [[*seeds.values()] for seeds in together.values()]
+    return dict(zip(_names(groups), groups, strict=True))
+
+
+def refuse_other_conditions(runs: list[Run]) -> None:
+    """Refuse runs whose evaluations had other episodes, starts, task or physics than the first's.
+
+    Raises:
+        UserError: Naming the first param or file that differs.
+    """
+    first = next((run for run in runs if run.revision), runs[0])
+    for run in (run for run in runs if run.revision):
+        for name in differing([run.params, first.params]):
+            if name.startswith(CONDITIONS):
+                values = " and ".join(f"{other.params.get(name)} in {other.name}" for other in (first, run))
+                raise UserError(f"compare: evaluated differently, and not to be compared: {name} is {values}")
+        for name in differing([run.inputs, first.inputs]):
+            if name.startswith(("assets", "tasks")):
+                raise UserError(f"compare: {run.name} and {first.name} are of another task: {name} differs")
+
+
+def differing(every: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List the names whose values are not the same in all."""
+    names = dict.fromkeys(name for values in every for name in values)
+    return [name for name in names if any(values.get(name) != every[0].get(name) for values in every)]
+
+
+def _load(word: str) -> Iterator[Run]:
+    if word.endswith(".csv"):
+        yield from _from_csv(Path(word))
+        return
+    experiments = [name for name in _experiments() if re.fullmatch(rf"{re.escape(word)}-\d+-s\d+", name)]
+    for name in experiments or [word]:
+        yield _from_git(name)
+
+
+def _experiments() -> list[str]:
+    command = ["git", "for-each-ref", "--format", "%(refname)", "refs/exps/*/*/*"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return sorted(ref.rpartition("/")[2] for ref in listed.split())
+
+
+def _from_git(word: str) -> Run:
+    try:
+        revision = resolve_rev(SCM("."), word)
+    except DvcException:
+        raise UserError(f"compare: {word} is no commit, experiment, study or CSV; see `dvc exp list -A`") from None
+    metrics = json.loads(file_at(revision, str(EVALUATION), missing="{}"))
+    if not metrics:
+        raise UserError(f"compare: {word} has no {EVALUATION}; `make repro` evaluates, and a commit keeps it")
+    params = dict(flat(_yaml(file_at(revision, str(PARAMS_FILE)))))
+    stages = _yaml(file_at(revision, str(LOCK_FILE), missing="")).get("stages", {})
+    inputs = {file["path"]: file["md5"] for file in stages.get("train", {}).get("deps", [])}
+    inputs.pop(".checked.json", None)  # which params that train nothing change, too
+    numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+    return Run(word, params.pop("seed"), numbers, params, inputs, revision)
+
+
+def _from_csv(path: Path) -> Iterator[Run]:
+    try:
+        rows = [*csv.DictReader(path.read_text().splitlines())]
+        for row in rows:
+            group, seed = row.pop("group"), int(row.pop("seed"))
+            yield Run(f"{group}, seed {seed}", seed, {name: float(row[name]) for name in row}, {"group": group})
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"compare: {path} is no CSV of group, seed and numbers ({error})") from None
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    return YAML(typ="safe", pure=True).load(text) or {}
+
+
+def flat(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """List what is in a section by dotted paths."""
+    for name, value in section.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def _names(groups: list[list[Run]]) -> list[str]:
+    """Name each group by the params that differ; groups that differ in code, by their first run."""
+    differ = differing([group[0].params for group in groups])
+    names = [", ".join(f"{name}={group[0].params.get(name)}" for name in differ) for group in groups]
+    names = [name.removeprefix("group=") for name in names]
+    return [
+        name if names.count(name) == 1 and name else group[0].name for name, group in zip(names, groups, strict=True)
+    ]

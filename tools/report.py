@@ -1,0 +1,103 @@
+"""Write a comparison of runs as one HTML file, which opens from disk without a network: ``make report``."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dvc.api
+import jinja2
+from dvc.exceptions import DvcException
+
+from pipeline.experiment.files import read_text, write_atomically
+from pipeline.experiment.paths import LOCK_FILE, LOGS, MODELS, PROVENANCE, VIDEO
+from pipeline.experiment.records import read_records, record_of, recorded_outputs
+from tools.compare import NOTE, compare, tables_of
+from tools.comparison.pictures import draw
+from tools.comparison.runs import Groups, Run, differing, load_groups
+from tools.revisions import file_at
+from tools.verify import VERIFIED
+
+TEMPLATE = Path(__file__).parent / "comparison/report.html"
+WEIGHTS = str(MODELS / "policy.safetensors")
+
+
+def main() -> None:
+    """Write the report, and say where it is."""
+    parser = argparse.ArgumentParser(prog="make report", description=__doc__)
+    parser.add_argument("runs", nargs="+", help="commits, tags, experiments, studies, or CSV files")
+    parser.add_argument("--metric", default="return_mean", help="of metrics/evaluate.json; more is better")
+    parser.add_argument("--to", type=Path, default=Path(LOGS) / "report.html")
+    given = parser.parse_args()
+    write_atomically(given.to, page(load_groups(given.runs), given.metric).encode())
+    print(f"written: {given.to} ({given.to.stat().st_size / 1e6:.1f} MB)")
+
+
+def page(groups: Groups, metric: str) -> str:
+    """Fill in the template; the same runs give the same text."""
+    described, against = tables_of(compare(groups, metric))
+    first = {name: runs[0].params for name, runs in groups.items()}
+    names = differing([*first.values()])
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.from_string(TEMPLATE.read_text()).render(
+        title=f"{metric} of {' | '.join(groups)}",
+        groups=described,
+        against=against,
+        note=NOTE,
+        params=[{"param": name} | {group: first[group].get(name) for group in groups} for name in names],
+        pictures=[*draw(groups, metric)],
+        videos=[*_videos(groups)],
+        runs=[_lineage(group, run) for group, runs in groups.items() for run in runs],
+    )
+
+
+def _videos(groups: Groups) -> Iterator[tuple[str, str]]:
+    """Give the video of each group's first run that has one, if all start alike."""
+    if any(name.startswith("render.") for name in differing([runs[0].params for runs in groups.values()])):
+        return
+    for name, runs in groups.items():
+        found = ((run, video) for run in runs if (video := _video(run)))
+        for run, video in [*found][:1]:
+            yield f"{name}, seed {run.seed}", base64.b64encode(video).decode()
+
+
+def _video(run: Run) -> bytes:
+    """Read the video of a run from DVC's cache, or its remote; empty if it was not rendered from the run's policy."""
+    made = recorded_outputs(lock) if (lock := _lock(run)) else {}
+    if "render" not in made or f"md5: {made['train'][WEIGHTS]}" not in lock[lock.index("\n  render:") :]:
+        return b""  # a run of a study leaves the video of another policy as it was
+    try:
+        return dvc.api.read(str(VIDEO), repo=".", rev=run.revision, mode="rb")
+    except (DvcException, OSError):
+        return b""
+
+
+def _lineage(group: str, run: Run) -> dict[str, str]:
+    """Say what a run is of, who made it, and whether it was verified here."""
+    lock = _lock(run)
+    if not lock:
+        return {"group": group, "run": run.name, "commit": "", "dvc.lock": "", "trained on": "", "verified": ""}
+    records = read_records(file_at(run.revision, str(PROVENANCE), missing=""))
+    made = record_of(records, "train", recorded_outputs(lock).get("train", {}))
+    verified = [json.loads(line) for line in read_text(VERIFIED).splitlines()]
+    results = [record["result"] for record in verified if record["commit"] == run.revision]
+    return {
+        "group": group,
+        "run": run.name,
+        "commit": run.revision[:10],
+        "dvc.lock": hashlib.sha256(lock.encode()).hexdigest()[:10],
+        "trained on": ", ".join([*made["machine"]["gpus"], made["machine"]["cpu"]]) if made else "no record",
+        "verified": results[-1] if results else "not here",
+    }
+
+
+def _lock(run: Run) -> str:
+    return file_at(run.revision, str(LOCK_FILE), missing="") if run.revision else ""
+
+
+if __name__ == "__main__":
+    main()
