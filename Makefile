@@ -71,6 +71,16 @@ study: setup
 	$(if $(STUDY),,$(error study needs a file: make study STUDY=studies/learning_rate.yaml))
 	@python -m tools.study $(STUDY) $(if $(SLOTS),--slots $(SLOTS)) $(if $(AGAIN),--again $(AGAIN)) $(if $(CLUSTER),--cluster $(CLUSTER))
 
+## Compare runs by statistics over seeds (RUNS="main my-study results.csv"; ARGS="--metric success_rate --md")
+compare: setup
+	$(if $(RUNS),,$(error compare needs runs: make compare RUNS="main my-study"))
+	@python -m tools.compare $(RUNS) $(ARGS)
+
+## The same as an HTML file with pictures and videos, logs/report.html (RUNS="main my-study"; ARGS="--to other.html")
+report: setup
+	$(if $(RUNS),,$(error report needs runs: make report RUNS="main my-study"))
+	@python -m tools.report $(RUNS) $(ARGS)
+
 POLICY = models/checkpoints models
 ## Evaluate policies outside the pipeline, without training again (POLICY=<folder with a policy, or with such folders>)
 evaluate: setup
@@ -218,4 +228,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment study evaluate import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push publish get fsck tidy tensorboard setup setup-isaacsim setup-ray lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment study compare report evaluate import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push publish get fsck tidy tensorboard setup setup-isaacsim setup-ray lock clean

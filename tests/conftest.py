@@ -30,7 +30,7 @@ SMALL = {
 # What `make test ARGS=...` hands down, which is not meant for a `make` that a test runs.
 OF_MAKE = (
     *("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS", "REV", "INDEX", "POLICY", "NAME", "PARAMS"),
-    *("FROM", "TO", "STATS", "TASK", "TRUST", "VERSION", "WHAT", "EXP", "REPAIR", "DELETE"),
+    *("FROM", "TO", "STATS", "TASK", "TRUST", "VERSION", "WHAT", "EXP", "REPAIR", "DELETE", "RUNS"),
 )
 # The project's Python comes first on the path, as ``make`` has it.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OF_MAKE} | {

@@ -95,7 +95,9 @@ def test_what_readers_are_told_to_make_is_a_target(file: str):
 def test_the_commands_of_a_target_exist_and_take_their_arguments(
     place: Project, target: str, monkeypatch: pytest.MonkeyPatch
 ):
-    commands = asked(place, target, "INDEX=https://localhost/simple", "PARAMS=other.yaml", "STUDY=study.yaml")
+    commands = asked(
+        place, target, "INDEX=https://localhost/simple", "PARAMS=other.yaml", "STUDY=study.yaml", "RUNS=main"
+    )
     assert commands
     for program, *words in commands:
         assert program in PROGRAMS

@@ -38,7 +38,7 @@ def _figure(plot, groups: Groups, metric: str) -> str:
     if plot is not _dots:
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.18), frameon=False)
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     pyplot.close(figure)
     drawing = file.getvalue()
     return drawing[drawing.index("<svg") :]
