@@ -71,9 +71,10 @@ def test_learning_curve_has_timesteps_and_no_times(project):
     [
         (["evaluate.episodes=9"], {"evaluate", "card"}),
         pytest.param(["render.camera.eye=[8.5,0.0,3.3]"], {"render"}, marks=pytest.mark.night),
-        (
+        pytest.param(
             ["ppo.learning_rate=1e-05", "normalize.rewards=false", "+env.rewards.pole_pos.weight=-2.0"],
             {"train", "evaluate", "render", "card"},
+            marks=pytest.mark.night,
         ),
     ],
     ids=["int", "list", "float, bool and an added key"],

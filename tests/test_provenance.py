@@ -48,6 +48,7 @@ def test_provenance_tells_what_made_the_results(project: Project):
         assert facts == in_git(run)
 
 
+@pytest.mark.night
 def test_results_from_the_run_cache_keep_their_record_and_make_repro_gives_it_back_to_git(clone: Project):
     first = provenance(clone)
     clone.edit_params({"evaluate": {"seed": 5}})

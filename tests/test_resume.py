@@ -98,6 +98,7 @@ def try_something_else(project: Project) -> None:
     params.write_text(before)
 
 
+@pytest.mark.night
 def test_a_training_that_ended_goes_on_from_its_last_checkpoint_only_if_it_was_not_recorded(
     stopped: Project, never_stopped
 ):
@@ -121,6 +122,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(stopped: Proj
     assert stages((stopped.folder / "dvc.lock").read_text())["train"] == never_stopped["train"]
 
 
+@pytest.mark.night
 def test_a_full_disk_is_one_sentence_and_the_training_goes_on_when_there_is_room(stopped: Project, never_stopped):
     store = stopped.folder / ".resume"
     store.mkdir()

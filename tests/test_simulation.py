@@ -36,7 +36,7 @@ cfg, agent = configuration.configure(params.sim, params.env, num_envs=8, seed=pa
     [
         ("physx", "torch", "OvPhysxCfg"),
         pytest.param("ovphysx", "torch", "OvPhysxCfg", marks=pytest.mark.night),  # what physx means here
-        ("newton_mjwarp", "torch", "NewtonCfg"),
+        pytest.param("newton_mjwarp", "torch", "NewtonCfg", marks=pytest.mark.night),
         ("newton_mjwarp", "warp", "NewtonCfg"),
     ],
 )

@@ -85,6 +85,7 @@ def test_results_come_out_again_to_the_bit_from_a_read_only_folder_of_a_larger_r
 
 
 @pytest.mark.sim
+@pytest.mark.night
 def test_if_the_training_differs_what_comes_after_it_runs_on_the_recorded_policy_from_the_remote(clone: Project):
     add_data(clone)
     claim_another_seed(clone)
@@ -125,6 +126,7 @@ def test_a_policy_that_nobody_has_is_found_out_and_the_gpu_of_the_record_told(cl
 
 
 @pytest.mark.sim
+@pytest.mark.night
 def test_an_experiment_of_one_stage_alone_comes_out_again_and_the_others_are_not_accused(clone: Project):
     clone.run("dvc", "exp", "run", "--temp", "--name", "other", "-S", "seed=5", "train")
     result = clone.run(*VERIFY, "other")
