@@ -104,15 +104,28 @@ def test_a_trial_is_an_experiment_for_each_seed_and_the_best_can_be_applied(proj
     assert best.params == {"ppo.gamma": "0.99"}
     assert best.value == pytest.approx(0.9915)
     assert best.user_attrs["spread"] == pytest.approx(0.0005)
-    assert f"`dvc exp apply study-{best.number:04}-s1` takes the best" in said
+    name = f"study-{best.number:04}-s2"
+    assert f"`dvc exp apply {name}` takes the best" in said
     listed = project.run(sys.executable, "-m", "tools.experiments").stdout
     assert "    2  return_mean 0.9915 ± 0.0005  ppo.gamma=0.99\n" in listed
-    project.run("dvc", "exp", "apply", f"study-{best.number:04}-s1")
-    assert json.loads((project.folder / "metrics" / "evaluate.json").read_text()) == {"return_mean": 0.991}
+    project.run("dvc", "exp", "apply", name)
+    assert json.loads((project.folder / "metrics" / "evaluate.json").read_text()) == {"return_mean": 0.992}
     assert not [*(project.folder / ".dvc" / "tmp" / "studies").glob("study-*")]
     assert sorted(started(project)) == ["0.9 1", "0.9 2", "0.99 1", "0.99 2"]
-    project.run(*STUDY)
+    project.run("git", "checkout", "--force", ".")
+    (project.folder / "later.txt").touch()
+    project.commit("Something else")
+    said = project.run(*STUDY).stdout
     assert len(started(project)) == 4, "the same command has nothing to do"
+    assert "where the study began, and not of HEAD" in said
+    assert f"`dvc exp branch {name} study-best` and `git merge study-best` takes the best" in said
+    project.run("dvc", "exp", "branch", name, "study-best")
+    project.run("git", "merge", "study-best")
+    project.run("dvc", "repro")
+    assert len(started(project)) == 4, "what the best has made comes from the cache"
+    assert json.loads((project.folder / "metrics" / "evaluate.json").read_text()) == {"return_mean": 0.992}
+    assert (project.folder / "later.txt").exists()
+    assert "return_mean" in project.run(sys.executable, "-m", "tools.experiments", "-A").stdout
 
 
 def test_what_fails_is_a_failed_trial_and_can_be_tried_once_more(project: Project):

@@ -49,7 +49,7 @@ def main() -> None:
     except Timeout:
         raise UserError(f"study: {given.study} is being run already; trials that you add to it are run, too") from None
     print(plots.summary(study))
-    for file in plots.draw(study):
+    for file in plots.draw(study, settings.metric):
         print(f"written: {file}")
     sys.exit(1 if trials.failed(study) else 0)
 
@@ -79,6 +79,9 @@ class Schedule:
 
     def run(self) -> None:
         """Run until nothing is left, or until interrupted."""
+        if not trials.at_head(self._study):
+            commit = self._study.user_attrs[trials.COMMIT]
+            print(f"the runs are of {commit[:7]}, where the study began, and not of HEAD")
         settings = load_settings(self._file)
         for trial in trials.unfinished(self._study, settings):
             self._begin(trial, settings)

@@ -9,7 +9,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from pipeline.experiment.paths import LOGS
-from tools.studies.trials import complete, failed
+from tools.studies.trials import at_head, best_experiment, complete, failed
 
 
 def summary(study: Study) -> str:
@@ -18,15 +18,18 @@ def summary(study: Study) -> str:
     lines = [f"{'trial':>6} {'value':>10} {'spread':>9}  params"]
     lines += [_row(trial) for trial in best_first]
     if best_first:
-        seeds = list(best_first[0].user_attrs["values"])
-        lines.append(f"\n`dvc exp apply {study.study_name}-{best_first[0].number:04}-s{seeds[0]}` takes the best")
+        name = best_experiment(study)
+        # Elsewhere, `dvc exp apply` would take back what has been committed since.
+        branch = f"dvc exp branch {name} {study.study_name}-best` and `git merge {study.study_name}-best"
+        take = f"dvc exp apply {name}" if at_head(study) else branch
+        lines.append(f"\n`{take}` takes the best; `make repro` then makes what a study leaves out, such as the video")
     for trial in failed(study):
         lines.append(f"trial {trial.number} failed, and AGAIN={trial.number} tries it once more:")
         lines.append(trial.user_attrs["error"])
     return "\n".join(lines)
 
 
-def draw(study: Study) -> list[Path]:
+def draw(study: Study, metric: str) -> list[Path]:
     """Draw the trials as parallel coordinates, and how much each of the params matters; returns the files.
 
     With fewer than two trials, or params, there is nothing to compare.
@@ -45,7 +48,7 @@ def draw(study: Study) -> list[Path]:
     for kind, plot in kinds.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna calls its pictures experimental
-            plot(study)
+            plot(study, target_name=metric)
         files.append(Path(LOGS) / f"{study.study_name}_{kind}.png")
         pyplot.gcf().set_size_inches(10, 6)
         pyplot.savefig(files[-1], dpi=120, bbox_inches="tight")

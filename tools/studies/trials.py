@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 from scipy.stats import trim_mean
 
 from pipeline.experiment.errors import UserError, did_you_mean, one_line
@@ -59,6 +59,11 @@ def _begin(path: Path) -> str:
             f"`dvc exp remove {' '.join(sorted(names))}`"
         )
     return _git("rev-parse", "HEAD")
+
+
+def at_head(study: Study) -> bool:
+    """Tell whether the runs of a study are of the commit that is checked out."""
+    return study.user_attrs[COMMIT] == _git("rev-parse", "HEAD")
 
 
 def ask(study: Study, settings: Settings) -> Trial | None:
@@ -110,7 +115,7 @@ def repeat(study: Study, number: int) -> None:
     study.enqueue_trial(failed[number].params, user_attrs={AGAIN: number})
 
 
-def experiment(study: Study, trial: Trial, seed: int) -> str:
+def experiment(study: Study, trial: BaseTrial, seed: int | str) -> str:
     """Name the experiment of a trial with this seed."""
     return f"{study.study_name}-{trial.number:04}-s{seed}"
 
@@ -159,6 +164,13 @@ def complete(study: Study) -> list[FrozenTrial]:
     """List the trials that are complete, the best first."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(trials, key=lambda trial: trial.value or 0.0, reverse=study.direction is StudyDirection.MAXIMIZE)
+
+
+def best_experiment(study: Study) -> str:
+    """Name the experiment of the best trial that has the best seed."""
+    best, choose = complete(study)[0], max if study.direction is StudyDirection.MAXIMIZE else min
+    values = best.user_attrs["values"]
+    return experiment(study, best, choose(values, key=values.get))
 
 
 def average(values: Mapping[int, float], kind: str) -> float:
