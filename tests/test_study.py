@@ -135,9 +135,10 @@ def test_what_fails_is_a_failed_trial_and_can_be_tried_once_more(project: Projec
     assert "gamma is 0.5, and that is not liked here" in result.stdout
     assert {trial.state.name for trial in read(project).trials} == {"FAIL", "COMPLETE"}
     (failed,) = (trial.number for trial in read(project).trials if trial.state.name == "FAIL")
-    assert "did not fail" in project.run(*STUDY, "--again", str(1 - failed), check=False).stderr
+    refused = project.run(*STUDY, "--again", str(1 - failed), check=False).stderr
+    assert f"that trial did not fail; those that did: {failed}\n" in refused
     (project.folder.parent / "started.mended").touch()
-    project.run(*STUDY, "--again", str(failed))
+    assert "failed" not in project.run(*STUDY, "--again", str(failed)).stdout
     assert f"study-{2:04}-s1" in experiments(project)
     assert sorted(trial.state.name for trial in read(project).trials) == ["COMPLETE", "COMPLETE", "FAIL"]
 

@@ -136,7 +136,8 @@ class Schedule:
         bar.n = len(trials.experiments(self._study.study_name))
         values = [trial.value for trial in trials.complete(self._study)]
         failed = len(trials.failed(self._study))
-        bar.set_postfix(running=len(self._running), failed=failed, best=values[0] if values else None)
+        best = values[0] if values else None
+        bar.set_postfix({"running": len(self._running), "failed trials": failed, "best": best})
 
 
 if __name__ == "__main__":

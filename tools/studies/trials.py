@@ -109,10 +109,13 @@ def repeat(study: Study, number: int) -> None:
     Raises:
         UserError: If it did not fail.
     """
-    failed = {trial.number: trial for trial in study.get_trials(states=(TrialState.FAIL,))}
-    if number not in failed:
-        raise UserError(f"study: trial {number} did not fail; {did_you_mean(number, map(str, failed))}")
-    study.enqueue_trial(failed[number].params, user_attrs={AGAIN: number})
+    if number in _repeated(study):
+        return  # as when the same command goes on after a stop
+    failures = {trial.number: trial for trial in failed(study)}
+    if number not in failures:
+        those = f"those that did: {', '.join(map(str, failures)) or 'none'}"
+        raise UserError(f"study: AGAIN={number}: that trial did not fail; {those}")
+    study.enqueue_trial(failures[number].params, user_attrs={AGAIN: number})
 
 
 def experiment(study: Study, trial: BaseTrial, seed: int | str) -> str:
@@ -154,10 +157,14 @@ def _is_running(study: Study, trial: Trial) -> bool:
 
 
 def failed(study: Study) -> list[FrozenTrial]:
-    """List the trials that failed and were not repeated with success."""
-    repeated = {trial.user_attrs.get(AGAIN) for trial in complete(study)}
+    """List the trials that failed and were not repeated."""
+    repeated = _repeated(study)
     trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
     return [trial for trial in trials if trial.number not in repeated]
+
+
+def _repeated(study: Study) -> set[int | None]:
+    return {trial.user_attrs.get(AGAIN) for trial in study.get_trials(deepcopy=False)}
 
 
 def complete(study: Study) -> list[FrozenTrial]:
