@@ -154,14 +154,17 @@ def test_a_study_that_is_stopped_goes_on_and_leaves_nothing_running(project: Pro
         study.send_signal(number)
         said, _ = study.communicate(timeout=60)
     assert "Traceback" not in said
+    assert ("stopped; the same command goes on" in said) == (number == signal.SIGINT)
     before = experiments(project)
     assert len(before) >= 1
     wait_until(lambda: not running(project), seconds=20)
+    (project.folder / ".dvc" / "tmp" / "studies" / "study-0009-s1").mkdir()
     write_study(project, sampler="tpe", trials=4, params={"ppo.gamma": {"low": 0.9, "high": 0.99}})
     project.run(*STUDY)
     assert len(experiments(project)) == 8, "with the trial that was added"
     assert [trial.state.name for trial in read(project).trials] == ["COMPLETE"] * 4
     assert len(started(project)) <= 8 + 2, "only what ran when it was stopped has run twice"
+    assert not [*(project.folder / ".dvc" / "tmp" / "studies").glob("study-*/")], "clones are left behind"
 
 
 def running(project: Project) -> bool:

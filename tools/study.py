@@ -19,6 +19,7 @@ from pipeline.experiment.params_file import load_params
 from pipeline.experiment.provenance import output_of
 from tools.studies import plots, trials
 from tools.studies.pools import Cluster, Local
+from tools.studies.run import CLONES, remove_clones
 from tools.studies.settings import Settings, load_settings
 
 
@@ -40,7 +41,8 @@ def main() -> None:
     given = parser.parse_args()
     settings = load_settings(given.study)
     try:
-        with FileLock(given.study.with_suffix(".lock"), blocking=False):
+        with FileLock(CLONES / f"{given.study.stem}.lock", blocking=False):
+            remove_clones(given.study.stem)
             study = trials.open_study(given.study, settings)
             if given.again is not None:
                 trials.repeat(study, given.again)
@@ -48,6 +50,9 @@ def main() -> None:
                 Schedule(given.study, study, pool).run()
     except Timeout:
         raise UserError(f"study: {given.study} is being run already; trials that you add to it are run, too") from None
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)
     print(plots.summary(study))
     for file in plots.draw(study, settings.metric):
         print(f"written: {file}")

@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Self
+from typing import Any
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.preflight import cuda_device_count
 from pipeline.experiment.provenance import output_of
 
 RUN = ("-m", "tools.studies.run")
-PATIENCE = 90.0  # seconds for a training to save its checkpoint
+PATIENCE = 90.0  # seconds for a run to end, once it is asked to
 
 
-class Local:
+class Local(contextlib.AbstractContextManager["Local"]):
     """This machine.
 
     Args:
@@ -39,12 +39,8 @@ class Local:
         self._threads = ThreadPoolExecutor(self.slots)
         self._processes: set[subprocess.Popen[str]] = set()
 
-    def __enter__(self) -> Self:
-        """Nothing has to be prepared."""
-        return self
-
     def __exit__(self, *_: object) -> None:
-        """Stop what runs, as Ctrl-C does: a training saves its checkpoint."""
+        """Stop what runs, as Ctrl-C does: a training goes on from its last checkpoint."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for process in [*self._processes]:
             _stop(process)
@@ -91,7 +87,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-class Cluster:
+class Cluster(contextlib.AbstractContextManager["Cluster"]):
     """The nodes of a Ray cluster, each with this repository and its .venv in a folder of the same path.
 
     Args:
@@ -132,10 +128,6 @@ class Cluster:
         there = ray.cluster_resources()
         room = there.get("GPU", 1) / gpus if gpus else there.get("CPU", 1)
         self.slots = 2 * int(room)  # as many again wait there, so that no node is ever without work
-
-    def __enter__(self) -> Self:
-        """Nothing has to be prepared."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the cluster, which ends the runs there."""

@@ -42,6 +42,12 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_clones(study: str) -> None:
+    """Remove the clones that runs of a study have left, which were killed."""
+    for folder in CLONES.glob(f"{study}-[0-9][0-9][0-9][0-9]-s*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def run(folder: Path, name: str, commit: str, origin: str, overrides: list[str], log: int) -> None:
     """Clone this repository into ``folder``, make the experiment there, and push it: its data first, if they must be.
 
