@@ -20,9 +20,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 
 from pipeline.experiment.errors import UserError
+from pipeline.experiment.params_file import load_params
 from tests.conftest import ENVIRONMENT, ROOT, Project, wait_until
 from tools.studies import pools
-from tools.studies.settings import load_settings, override
+from tools.studies.settings import check_values, load_settings, override
 
 pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
@@ -97,19 +98,23 @@ def read(project: Project) -> Study:
 
 
 def test_a_trial_is_an_experiment_for_each_seed_and_the_best_can_be_applied(project: Project):
-    write_study(project)
+    params: dict[str, Any] = {"env.episode_length_s": [4], "train.total_timesteps": 20480}  # a list, and a constant
+    write_study(project, params={**GRID["params"], **params})
     said = project.run(*STUDY).stdout
     assert experiments(project) == {f"study-{trial:04}-s{seed}" for trial in (0, 1) for seed in (1, 2)}
     best = read(project).best_trial
-    assert best.params == {"ppo.gamma": "0.99"}
+    assert best.params == {"ppo.gamma": "0.99", "env.episode_length_s": "4"}
     assert best.value == pytest.approx(0.9915)
     assert best.user_attrs["spread"] == pytest.approx(0.0005)
     name = f"study-{best.number:04}-s2"
     assert f"`dvc exp apply {name}` takes the best" in said
+    assert (project.folder / "logs" / "study_parallel.png").exists()
     listed = project.run(sys.executable, "-m", "tools.experiments").stdout
     assert "    2  return_mean 0.9915 ± 0.0005  ppo.gamma=0.99\n" in listed
     project.run("dvc", "exp", "apply", name)
     assert json.loads((project.folder / "metrics" / "evaluate.json").read_text()) == {"return_mean": 0.992}
+    given = load_params(project.folder / "params.yaml")
+    assert (given.env, given.train.total_timesteps) == ({"episode_length_s": 4}, 20480)
     assert not [*(project.folder / ".dvc" / "tmp" / "studies").glob("study-*")]
     assert sorted(started(project)) == ["0.9 1", "0.9 2", "0.99 1", "0.99 2"]
     project.run("git", "checkout", "--force", ".")
@@ -215,10 +220,22 @@ def test_a_run_that_is_killed_without_a_word_has_failed(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"params": {"ppo.gama": [1]}}, "params: ppo.gama: params.yaml has no such key; did you mean gamma?"),
+        ({"params": {"ppo.gama": [1]}}, "study.yaml: ppo.gama is not a parameter; did you mean gamma?"),
+        ({"params": {"ppo.learning_rate": [1e-3, -1e-3]}}, "study.yaml: ppo.learning_rate: should be a number from"),
+        (
+            {"params": {"ppo.gamma": {"low": 0.5, "high": 1.5}}, "sampler": "tpe", "trials": 1},
+            "study.yaml: ppo.gamma: input should be",
+        ),
+        ({"params": {"train.num_envs": 16}}, "study.yaml: ppo.batch_size should divide the rollout of 256"),
+        ({"params": {"ppo.gamma.": [1]}}, "study.yaml: params: LexerNoViableAltException: ++ppo.gamma.=1"),
+        ({"params": {"env.name": "${name}"}}, "study.yaml: params: Interpolation key 'name' not found"),
+        ({"params": {"++env.decimation": [1]}}, "params: ++env.decimation: write it without +"),
+        ({"params": {"seed": [1]}}, "params: seed: list its values under seeds"),
+        ({"params": {"ppo.gamma": []}}, "params: ppo.gamma: the list is empty"),
+        ({"params": {"ppo.gamma": {"low": 0.9}}}, "params: ppo.gamma: high: Field required"),
         (
             {"params": {"ppo.gamma": {"low": 0.9, "high": 0.5}}, "sampler": "tpe", "trials": 1},
-            "`low <= high` must hold",
+            "params: ppo.gamma: `low <= high` must hold",
         ),
         ({"params": {"ppo.gamma": {"low": 0.9, "high": 1.0}}}, "ppo.gamma: a grid needs a list of values"),
         ({"params": {}}, "params: Dictionary should have at least 1 item"),
@@ -231,7 +248,7 @@ def test_a_file_that_cannot_be_is_one_sentence(changes, sentence, tmp_path: Path
     monkeypatch.chdir(ROOT)
     (tmp_path / "study.yaml").write_text(json.dumps({"direction": "maximize"} | GRID | changes))
     with pytest.raises(UserError) as raised:
-        load_settings(tmp_path / "study.yaml")
+        check_values(tmp_path / "study.yaml", load_settings(tmp_path / "study.yaml"))
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
 

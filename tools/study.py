@@ -114,7 +114,7 @@ class Schedule:
                 break
             run = self._waiting.popleft()
             given = [run.name, self._study.user_attrs[trials.COMMIT], self._pool.origin]
-            self._running[self._pool.submit([*given, *trials.overrides(run.trial, run.seed)])] = run
+            self._running[self._pool.submit([*given, *trials.overrides(run.trial, run.seed, settings)])] = run
         return bool(self._running)
 
     def _begin(self, trial: Trial, settings: Settings) -> None:

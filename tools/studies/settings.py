@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
+from dvc.exceptions import DvcException
+from dvc.utils.hydra import apply_overrides
+from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
-from pipeline.experiment.errors import UserError, did_you_mean
-from pipeline.experiment.params_file import read_sections
+from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.params_file import load_params, read_sections
 from pipeline.experiment.paths import PARAMS_FILE
+
+SET = "++"  # before a param in ``dvc exp run -S``: it is set, or added, as those of ``env`` are
 
 
 class Section(BaseModel):
@@ -30,10 +37,13 @@ class Range(Section):
     log: bool = False  # as many below their geometric mean as above it
 
 
+Constant = str | int | float | bool | None  # what each run is given, and nobody draws
+
+
 class Settings(Section):
     """The content of the file."""
 
-    params: dict[str, list[JsonValue] | Range] = Field(min_length=1)  # by their paths in params.yaml
+    params: dict[str, Range | list[JsonValue] | Constant] = Field(min_length=1)  # by their paths in params.yaml
     sampler: Literal["grid", "random", "tpe"]
     trials: PositiveInt | None = None  # of a grid: all
     seeds: list[NonNegativeInt] = Field(min_length=1)
@@ -44,13 +54,19 @@ class Settings(Section):
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """What Optuna draws from: of a list, one of its values as text."""
-        return {name: _distribution(values) for name, values in self.params.items()}
+        return {name: _distribution(one) for name, one in self.params.items() if isinstance(one, list | Range)}
+
+    @property
+    def constants(self) -> dict[str, str]:
+        """What a run has besides what is drawn, as text."""
+        return {name: override(one) for name, one in self.params.items() if not isinstance(one, list | Range)}
 
     @property
     def combinations(self) -> list[dict[str, str]]:
         """The params of each trial of a grid; of what draws them, none."""
-        values = [map(override, one) for one in self.params.values() if isinstance(one, list)]
-        return [dict(zip(self.params, one, strict=True)) for one in product(*values)] if self.sampler == "grid" else []
+        lists = {name: [*map(override, one)] for name, one in self.params.items() if isinstance(one, list)}
+        every = product(*lists.values()) if self.sampler == "grid" else ()
+        return [dict(zip(lists, one, strict=True)) for one in every]
 
     @property
     def count(self) -> int:
@@ -59,8 +75,17 @@ class Settings(Section):
 
     @validator(mode="after")
     def _consistent(self) -> Self:
-        if self.sampler == "grid" and (ranges := [name for name, one in self.params.items() if isinstance(one, Range)]):
-            raise ValueError(f"{ranges[0]}: a grid needs a list of values")
+        for name, one in self.params.items():
+            if name.startswith("+"):
+                raise ValueError(f"params: {name}: write it without +; what params.yaml does not have is added anyway")
+            if isinstance(one, Range) and self.sampler == "grid":
+                raise ValueError(f"params: {name}: a grid needs a list of values")
+            try:
+                _distribution(one)  # Optuna's own checks
+            except ValueError as error:
+                raise ValueError(f"params: {name}: {error}") from None
+        if "seed" in self.params:
+            raise ValueError("params: seed: list its values under seeds")
         if (self.sampler == "grid") != (self.trials is None):
             raise ValueError("trials: say how many; a grid has as many as there are combinations, and takes no number")
         if len(set(self.seeds)) < len(self.seeds):
@@ -69,7 +94,7 @@ class Settings(Section):
 
 
 def load_settings(path: Path) -> Settings:
-    """Read the file.
+    """Read the file, and see that it says one thing.
 
     Raises:
         UserError: One sentence for the first thing wrong.
@@ -77,19 +102,33 @@ def load_settings(path: Path) -> Settings:
     if not path.is_file():
         raise UserError(f"study: there is no file {path}; see docs/studies.md")
     try:
-        settings = Settings.model_validate(read_sections(path))
-        settings.distributions  # noqa: B018  # Optuna's own checks
+        return Settings.model_validate(read_sections(path))
     except ValidationError as error:
         findings = error.errors(include_url=False)
         finding = next((finding for finding in findings if finding["type"] == "extra_forbidden"), findings[0])
         where = "".join(f"{part}: " for part in finding["loc"] if part != "Range" and not str(part).startswith("list"))
         raise UserError(f"study: {path}: {where}{finding['msg'].removeprefix('Value error, ')}") from None
-    except ValueError as error:
-        raise UserError(f"study: {path}: {error}") from None
-    params = read_sections(PARAMS_FILE)
-    for name in settings.params:
-        _check_exists(name, params)
-    return settings
+
+
+def check_values(path: Path, settings: Settings) -> None:
+    """Refuse values that the params do, before a run does: each of them is tried with the first ones of the other keys.
+
+    Raises:
+        UserError: The first one.
+    """
+    values = {"seed": settings.seeds, **{name: _examples(one) for name, one in settings.params.items()}}
+    first = {name: examples[0] for name, examples in values.items()}
+    others = [first | {name: value} for name, examples in values.items() for value in examples[1:]]
+    for changes in [first, *others]:
+        with tempfile.TemporaryDirectory() as folder:
+            changed = Path(shutil.copy(PARAMS_FILE, folder))
+            try:
+                apply_overrides(changed, [f"{SET}{name}={override(value)}" for name, value in changes.items()])
+                load_params(changed)
+            except (DvcException, OmegaConfBaseException) as error:
+                raise UserError(f"study: {path}: params: {one_line(error.__cause__ or error)}") from None
+            except UserError as error:
+                raise UserError(f"study: {path}: {str(error).removeprefix(f'{changed}: ')}") from None
 
 
 def override(value: object) -> str:
@@ -101,21 +140,17 @@ def override(value: object) -> str:
     return json.dumps(value)  # a text in quotes, lest it is taken for a number
 
 
-def _distribution(values: list[JsonValue] | Range) -> BaseDistribution:
-    if isinstance(values, list):
-        return CategoricalDistribution([override(value) for value in values])
+def _examples(values: Range | list[JsonValue] | Constant) -> list[JsonValue]:
+    if isinstance(values, Range):
+        return [values.low, values.high]
+    return values if isinstance(values, list) else [values]
+
+
+def _distribution(values: Range | list[JsonValue] | Constant) -> BaseDistribution:
+    if not isinstance(values, Range):
+        if not (examples := _examples(values)):
+            raise ValueError("the list is empty; write at least one value")
+        return CategoricalDistribution([override(value) for value in examples])
     if isinstance(values.low, int) and isinstance(values.high, int):
         return IntDistribution(values.low, values.high, log=values.log)
     return FloatDistribution(values.low, values.high, log=values.log)
-
-
-def _check_exists(name: str, params: dict[str, Any]) -> None:
-    """Refuse what params.yaml does not have, before a run does."""
-    if name.startswith("+") or name.startswith("env."):  # which may add
-        return
-    section: object = params
-    for part in name.split("."):
-        if not isinstance(section, dict) or part not in section:
-            known = section if isinstance(section, dict) else []
-            raise UserError(f"study: params: {name}: params.yaml has no such key; {did_you_mean(part, known)}")
-        section = section[part]

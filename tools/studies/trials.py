@@ -20,7 +20,7 @@ from scipy.stats import trim_mean
 from pipeline.experiment.errors import UserError, did_you_mean, one_line
 from pipeline.experiment.paths import EVALUATION, TRAIN_METRICS
 from tools.revisions import file_at, git
-from tools.studies.settings import Settings
+from tools.studies.settings import SET, Settings, check_values
 
 AGAIN = "again"  # an attribute of the trials that repeat another: its number
 COMMIT = "commit"  # an attribute of the study: what its runs are of, whatever HEAD is later
@@ -40,6 +40,7 @@ def open_study(path: Path, settings: Settings) -> Study:
         study_name=path.stem, storage=storage, direction=settings.direction, load_if_exists=True
     )
     if COMMIT not in study.user_attrs:
+        check_values(path, settings)
         commit = _begin(path)
         for params in settings.combinations:
             study.enqueue_trial(params, skip_if_exists=True)
@@ -123,9 +124,10 @@ def experiment(study: Study, trial: BaseTrial, seed: int | str) -> str:
     return f"{study.study_name}-{trial.number:04}-s{seed}"
 
 
-def overrides(trial: Trial, seed: int) -> list[str]:
+def overrides(trial: Trial, seed: int, settings: Settings) -> list[str]:
     """List what an experiment has other than params.yaml, as ``dvc exp run -S`` takes it."""
-    return [*(f"{name}={value}" for name, value in trial.params.items()), f"seed={seed}"]
+    params = {**settings.constants, **trial.params, "seed": str(seed)}
+    return [f"{SET}{name}={text}" for name, text in params.items()]
 
 
 def experiments(prefix: str) -> set[str]:
