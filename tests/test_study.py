@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def read(project: Project) -> Study:
 def test_a_trial_is_an_experiment_for_each_seed_and_the_best_can_be_applied(project: Project):
     params: dict[str, Any] = {"env.episode_length_s": [4], "train.total_timesteps": 20480}  # a list, and a constant
     write_study(project, params={**GRID["params"], **params})
+    (project.folder / "notes.txt").touch()  # not in the commit, nor in the way
     said = project.run(*STUDY).stdout
     assert experiments(project) == {f"study-{trial:04}-s{seed}" for trial in (0, 1) for seed in (1, 2)}
     best = read(project).best_trial
@@ -196,17 +198,41 @@ def test_random_values_are_the_same_whenever_it_is_stopped(project: Project, com
     assert [trial.params for trial in read(other).trials] == [trial.params for trial in read(project).trials]
 
 
+def test_what_is_added_to_the_file_begins_soon_and_what_else_changes_is_refused(project: Project):
+    settings = {"sampler": "random", "seeds": [1], "params": {"ppo.gamma": {"low": 0.9, "high": 0.99}}}
+    write_study(project, **settings, trials=1)
+    with project.start(*STUDY, SECONDS_A_RUN="15") as study:
+        wait_until(lambda: len(started(project)) == 1, seconds=60)
+        write_study(project, **settings, trials=2, metric="return")
+        time.sleep(6)
+        write_study(project, **settings, trials=2)
+        wait_until(lambda: len(started(project)) == 2, seconds=60)
+        assert not experiments(project), "a slot was free"
+        study.kill()
+        said, _ = study.communicate(timeout=60)
+    assert said.count("study.yaml: metric changed since the study began; only trials may") == 1
+    wait_until(lambda: not running(project), seconds=20)
+
+
 def test_what_is_not_committed_or_is_another_study_is_refused(project: Project):
-    write_study(project)
-    (project.folder / "notes.txt").touch()
-    assert "?? notes.txt: its runs are of a commit" in project.run(*STUDY, check=False).stderr
-    (project.folder / "notes.txt").unlink()
+    one: dict[str, Any] = {"params": {"ppo.gamma": [0.9]}, "seeds": [1]}
+    write_study(project, params={"ppo.gamma": [0.9, 2.0]})
+    for name in ("stage.py", "params.yaml"):
+        with (project.folder / name).open("a") as file:
+            file.write("# changed\n")
+    assert "not committed: params.yaml, stage.py; its runs are of a commit" in project.run(*STUDY, check=False).stderr
+    project.run("git", "checkout", ".")
+    assert "study.yaml: ppo.gamma: input should be less than" in project.run(*STUDY, check=False).stderr
+    write_study(project, **one)
+    assert "that trial did not fail; those that did: none" in project.run(*STUDY, "--again", "3", check=False).stderr
+    assert not [*project.folder.glob("study.[jl]*")], "what is refused leaves no file"
     project.run(*STUDY)
-    write_study(project, params={"ppo.gamma": [0.9, 0.99, 0.999]})
-    assert "the study began with other values" in project.run(*STUDY, check=False).stderr
+    write_study(project, **one | {"seeds": [1, 2], "direction": "minimize"})
+    assert "seeds, direction changed since" in project.run(*STUDY, check=False).stderr
+    write_study(project, **one)
     (project.folder / "study.journal").unlink()
     assert "there is an experiment study-0000-s1 of another study" in project.run(*STUDY, check=False).stderr
-    write_study(project, metric="return")
+    write_study(project, **one, metric="return")
     project.run("dvc", "exp", "remove", *experiments(project))
     assert "has no return; did you mean return_mean?" in project.run(*STUDY, check=False).stderr
 

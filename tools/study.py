@@ -22,6 +22,8 @@ from tools.studies.pools import Cluster, Local
 from tools.studies.run import CLONES, remove_clones
 from tools.studies.settings import Settings, load_settings
 
+READ_AGAIN = 5.0  # seconds until what is added to the file begins, if there is room
+
 
 class Run(NamedTuple):
     """A run, which becomes an experiment of DVC."""
@@ -43,11 +45,11 @@ def main() -> None:
     try:
         with FileLock(CLONES / f"{given.study.stem}.lock", blocking=False):
             remove_clones(given.study.stem)
-            study = trials.open_study(given.study, settings)
-            if given.again is not None:
-                trials.repeat(study, given.again)
-            with _pool(given, study) as pool:
-                Schedule(given.study, study, pool).run()
+            with trials.opened(given.study, settings) as study:
+                if given.again is not None:
+                    trials.repeat(study, given.again)
+                with _pool(given, study) as pool:
+                    Schedule(given.study, study, pool).run()
     except Timeout:
         raise UserError(f"study: {given.study} is being run already; trials that you add to it are run, too") from None
     except KeyboardInterrupt:
@@ -81,6 +83,7 @@ class Schedule:
         self._file, self._study, self._pool = file, study, pool
         self._waiting: deque[Run] = deque()
         self._running: dict[Future[str | None], Run] = {}
+        self._said = ""  # why the file was not taken, which is said once
 
     def run(self) -> None:
         """Run until nothing is left, or until interrupted."""
@@ -93,16 +96,19 @@ class Schedule:
         with tqdm(unit="run", smoothing=0, initial=len(trials.experiments(self._study.study_name))) as bar:
             while self._fill(settings := self._read_again(settings)):
                 self._show(bar, settings)
-                for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                for future in wait(self._running, READ_AGAIN, FIRST_COMPLETED).done:
                     self._end(future, settings)
             self._show(bar, settings)
 
     def _read_again(self, settings: Settings) -> Settings:
-        """Read the file, which may be half edited; then what it said before holds."""
+        """Read the file, which may be half edited, or another study's by now; then what it said before holds."""
         try:
-            return load_settings(self._file)
+            trials.check_unchanged(self._study, self._file, again := load_settings(self._file))
+            return again
         except UserError as error:
-            tqdm.write(str(error))
+            if str(error) != self._said:
+                tqdm.write(str(error))
+            self._said = str(error)
             return settings
 
     def _fill(self, settings: Settings) -> bool:

@@ -73,6 +73,13 @@ class Settings(Section):
         """How many trials there are in all."""
         return self.trials or len(self.combinations)
 
+    @property
+    def fixed(self) -> dict[str, str]:
+        """All that may not change once the study has begun, by its key, as JSON: to that, 1 and 1.0 are two things."""
+        said = self.model_dump(mode="json", exclude={"trials"})
+        params = {f"params.{name}": one for name, one in said.pop("params").items()}
+        return {name: json.dumps(one) for name, one in (said | params).items()}
+
     @validator(mode="after")
     def _consistent(self) -> Self:
         for name, one in self.params.items():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -17,49 +17,73 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 from scipy.stats import trim_mean
 
-from pipeline.experiment.errors import UserError, did_you_mean, one_line
+from pipeline.experiment.errors import UserError, did_you_mean
 from pipeline.experiment.paths import EVALUATION, TRAIN_METRICS
 from tools.revisions import file_at, git
 from tools.studies.settings import SET, Settings, check_values
 
 AGAIN = "again"  # an attribute of the trials that repeat another: its number
 COMMIT = "commit"  # an attribute of the study: what its runs are of, whatever HEAD is later
+SETTINGS = "settings"  # an attribute of the study: what its file said as it began, but for the number of trials
 _git = partial(git, blame="study")
 REFS = "refs/exps/*/*/"
 
 
-def open_study(path: Path, settings: Settings) -> Study:
-    """Open the study in ``path``, or begin it at HEAD.
+@contextlib.contextmanager
+def opened(path: Path, settings: Settings) -> Iterator[Study]:
+    """Open the study in ``path``, or begin it at HEAD; if no trial begins, such as of what is refused, nothing is left.
 
     Raises:
-        UserError: If it cannot begin, for what is not committed, or for an experiment in its way.
+        UserError: If it cannot begin, for what is not committed, for a value that the params refuse, or for an
+            experiment in its way; or if its file has changed since.
     """
+    journal = path.with_suffix(".journal")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(path.with_suffix(".journal"))))
+    storage = JournalStorage(JournalFileBackend(str(journal)))
     study = optuna.create_study(
         study_name=path.stem, storage=storage, direction=settings.direction, load_if_exists=True
     )
-    if COMMIT not in study.user_attrs:
-        check_values(path, settings)
-        commit = _begin(path)
-        for params in settings.combinations:
-            study.enqueue_trial(params, skip_if_exists=True)
-        study.set_user_attr(COMMIT, commit)
-    return study
+    try:
+        if COMMIT not in study.user_attrs:
+            _check_may_begin(path, settings)
+            for params in settings.combinations:
+                study.enqueue_trial(params, skip_if_exists=True)
+            study.set_user_attr(SETTINGS, settings.fixed)
+            study.set_user_attr(COMMIT, _git("rev-parse", "HEAD"))
+        check_unchanged(study, path, settings)
+        yield study
+    finally:
+        if all(trial.state is TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
+            journal.unlink()
 
 
-def _begin(path: Path) -> str:
-    changed = _git("status", "--porcelain", "--", ".", f":!{path.with_suffix('.*')}").splitlines()  # its file aside
+def _check_may_begin(path: Path, settings: Settings) -> None:
+    changed = _git("diff", "--name-only", "--relative", "-z", "HEAD", "--", ".", f":!{path}").strip("\0")
     if changed:
         raise UserError(
-            f"study: {changed[0].strip()}: its runs are of a commit, and this is not in it; commit it, or move it away"
+            f"study: not committed: {changed.replace('\0', ', ')}; its runs are of a commit, so commit what they need, "
+            "and undo the rest with `git checkout HEAD <file>`"
         )
+    check_values(path, settings)
     if names := experiments(path.stem):
         raise UserError(
             f"study: there is an experiment {min(names)} of another study of that name; rename {path}, or "
             f"`dvc exp remove {' '.join(sorted(names))}`"
         )
-    return _git("rev-parse", "HEAD")
+
+
+def check_unchanged(study: Study, path: Path, settings: Settings) -> None:
+    """Refuse other settings than those that the study began with: its trials would be of two kinds.
+
+    Raises:
+        UserError: If anything but the number of trials differs.
+    """
+    then, now = study.user_attrs.get(SETTINGS, {}), settings.fixed
+    if differ := [name for name in {**then, **now} if then.get(name) != now.get(name)]:
+        raise UserError(
+            f"study: {path}: {', '.join(differ)} changed since the study began; only trials may: undo that, and give "
+            "other values a file of another name, which is another study"
+        )
 
 
 def at_head(study: Study) -> bool:
@@ -80,19 +104,9 @@ def ask(study: Study, settings: Settings) -> Trial | None:
 
 
 def propose(trial: Trial, settings: Settings) -> None:
-    """Draw what has not been drawn yet.
-
-    Raises:
-        UserError: If the study began with other values.
-    """
+    """Draw what has not been drawn yet."""
     for name, distribution in settings.distributions.items():
-        try:
-            trial._suggest(name, distribution)
-        except ValueError as error:
-            raise UserError(
-                f"study: params: {name}: the study began with other values ({one_line(error)}); copy the file to "
-                "another name, which is another study"
-            ) from None
+        trial._suggest(name, distribution)
 
 
 def unfinished(study: Study, settings: Settings) -> list[Trial]:
@@ -188,15 +202,11 @@ def average(values: Mapping[int, float], kind: str) -> float:
 
 
 def _metric(name: str, metric: str) -> float:
-    metrics = {**_read(name, TRAIN_METRICS), **_read(name, EVALUATION)}
-    numbers = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+    metrics = [json.loads(file_at(name, str(path), missing="{}")) for path in (TRAIN_METRICS, EVALUATION)]
+    numbers = {key: float(value) for one in metrics for key, value in one.items() if isinstance(value, int | float)}
     if metric not in numbers:
         raise UserError(f"study: metric: {name} has no {metric}; {did_you_mean(metric, numbers)}")
     return numbers[metric]
-
-
-def _read(revision: str, path: Path) -> dict[str, Any]:
-    return json.loads(file_at(revision, str(path), missing="{}"))
 
 
 def _sampler(settings: Settings, seed: int) -> BaseSampler:
