@@ -86,6 +86,12 @@ POLICY = models/checkpoints models
 evaluate: setup
 	python -m tools.evaluate $(POLICY)
 
+# A policy of their own, since `evaluate` takes the checkpoints too.
+## Tell how policies do with other masses, lengths, frictions, forces, delays, noise and pushes (POLICY=<folders>)
+robustness: POLICY = models
+robustness: setup
+	python -m tools.robustness $(POLICY)
+
 ## Bring in a PPO model of stock SB3 (FROM=model.zip STATS=vecnormalize.pkl TASK=Isaac-Cartpole TO=pretrained TRUST=yes)
 import-model: setup
 	@python -m tools.import_model --from '$(FROM)' --stats '$(STATS)' --task '$(TASK)' --to '$(TO)' --trust '$(TRUST)'
@@ -228,4 +234,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment study compare report evaluate import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push publish get fsck tidy tensorboard setup setup-isaacsim setup-ray lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment study compare report evaluate robustness import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push publish get fsck tidy tensorboard setup setup-isaacsim setup-ray lock clean
