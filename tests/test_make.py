@@ -175,6 +175,12 @@ def test_policies_to_evaluate_reach_the_tool_and_are_otherwise_all_of_the_traini
     assert asked(place, "evaluate") == [[*tool, "models/checkpoints", "models"]]
 
 
+def test_policies_to_disturb_reach_the_tool_and_are_otherwise_the_trained_one(place: Project):
+    tool = ["python", "-m", "tools.robustness"]
+    assert asked(place, "robustness", "POLICY=pretrained other") == [[*tool, "pretrained", "other"]]
+    assert asked(place, "robustness") == [[*tool, "models"]]
+
+
 def test_isaac_sim_comes_from_the_index_that_is_named_and_not_without_one(place: Project):
     ((program, *words),) = asked(place, "setup-isaacsim", "INDEX=https://localhost/a?b&c")
     assert program == "uv"

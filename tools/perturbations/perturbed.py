@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from pipeline.simulation.tensor_env import PolicyFn, TensorEnv
-from tools.perturbations.factors import DELAY, FACTORS, FORCE, GROUPS, NOISE, PUSH, per_environment
+from tools.perturbations.bodies import per_environment
+from tools.perturbations.factors import DELAY, FACTORS, FORCE, GROUPS, NOISE, PUSH
 
 PUSHES_A_SECOND = 1.0  # in the mean
 

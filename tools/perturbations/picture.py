@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from tools.perturbations.factors import FACTORS, NOMINAL
 
@@ -15,6 +13,7 @@ from tools.perturbations.factors import FACTORS, NOMINAL
 def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Draw the results of policies, by their folders, side by side; an engine a row."""
     from matplotlib.figure import Figure  # which needs no display
+    from PIL import Image
 
     engines = list(dict.fromkeys(row["engine"] for rows in results.values() for row in rows))
     figure = Figure(figsize=(2.6 + 3.4 * len(results), 3.6 * len(engines)), layout="constrained")
@@ -34,10 +33,10 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
 def _draw_panel(panel: Any, rows: list[dict[str, Any]]) -> None:
     """Draw a policy on an engine: a line a factor, a box a value."""
     longest = max(len(factor.values) for factor in FACTORS.values())
-    rates = np.full((1 + len(FACTORS), longest), np.nan)  # where there is no value, nothing is drawn
+    rates = [[math.nan] * longest for _ in (NOMINAL, *FACTORS)]  # where there is no value, nothing is drawn
     for line, name in enumerate((NOMINAL, *FACTORS)):
         for column, row in enumerate(row for row in rows if row["factor"] == name):
-            rates[line, column] = row["success_rate"]
+            rates[line][column] = row["success_rate"]
             value = "" if name == NOMINAL else f"{row['value']:g}: "
             panel.text(column, line, f"{value}{row['success_rate']:.0%}", ha="center", va="center", fontsize=8)
     panel.imshow(rates, cmap="RdYlGn", vmin=-0.2, vmax=1.2, aspect="auto")  # pale, so that the numbers can be read

@@ -14,7 +14,7 @@ from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import write_json
 from pipeline.experiment.params import Params
 from pipeline.experiment.stage import process
-from tools.perturbations.factors import GROUPS, bodies, change_bodies
+from tools.perturbations.factors import GROUPS
 
 MOST_EPISODES, SIDE_BY_SIDE = 100, 20  # of a group: PhysX starts and steps fastest with some hundred environments
 Result = dict[str, Any]  # a group's engine, factor, value, success_rate and return_mean
@@ -36,8 +36,9 @@ def play_all(params: Params, physics: str, folders: list[Path]) -> list[list[Res
     from pipeline.evaluation.cartpole import find_cartpole
     from pipeline.policy.policy import Policy
     from pipeline.simulation import launch
+    from tools.perturbations.bodies import bodies, change_bodies
 
-    # A GPU would make other bits, and another front end would not know the API that changes the bodies.
+    # A GPU would make other bits; another front end has not the API that changes the bodies.
     fixed = {"physics": physics, "device": "cpu", "frontend": "torch", "deterministic": True}
     sim = params.sim.model_copy(update=fixed)
     env_params = params.env if physics == params.sim.physics else without_engine(params.env)
