@@ -86,7 +86,7 @@ POLICY = models/checkpoints models
 evaluate: setup
 	python -m tools.evaluate $(POLICY)
 
-# A policy of their own, since `evaluate` takes the checkpoints too.
+# Without the checkpoints, which `evaluate` takes too.
 ## Tell how policies do with other masses, lengths, frictions, forces, delays, noise and pushes (POLICY=<folders>)
 robustness: POLICY = models
 robustness: setup
