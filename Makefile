@@ -223,10 +223,11 @@ setup-ray: setup
 COMPILE = uv pip compile --quiet --generate-hashes --python-version 3.12 \
     --python-platform x86_64-manylinux_2_35 --custom-compile-command 'make lock' $(ARGS)
 
+# viser asks for an older rich than Isaac Lab, and runs with the newer one.
 ## Pin the dependencies in pyproject.toml with their hashes (ARGS=--upgrade: at their newest versions)
 lock: setup
 	$(COMPILE) pyproject.toml -o requirements.txt
-	$(COMPILE) --group dev --constraint requirements.txt -o requirements-dev.txt
+	$(COMPILE) --group dev --constraint requirements.txt --override <(echo 'rich>=14') -o requirements-dev.txt
 
 ## Remove .venv and the tools' caches; nothing that was trained
 clean:
