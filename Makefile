@@ -71,6 +71,14 @@ study: setup
 	$(if $(STUDY),,$(error study needs a file: make study STUDY=studies/learning_rate.yaml))
 	@python -m tools.study $(STUDY) $(if $(SLOTS),--slots $(SLOTS)) $(if $(AGAIN),--again $(AGAIN)) $(if $(CLUSTER),--cluster $(CLUSTER))
 
+## Play with the policies in a browser, also while a training writes them (ARGS="--physics newton_mjwarp --port 8081")
+play: setup
+	@python -m tools.play $(ARGS)
+
+## Write the episodes of the video as a page in 3D, to turn around and scrub through: logs/replay.html
+replay: setup
+	@python -m tools.replay $(ARGS)
+
 ## Compare runs by statistics over seeds (RUNS="main my-study results.csv"; ARGS="--metric success_rate --md")
 compare: setup
 	$(if $(RUNS),,$(error compare needs runs: make compare RUNS="main my-study"))
@@ -234,4 +242,4 @@ clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment study compare report evaluate robustness import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push publish get fsck tidy tensorboard setup setup-isaacsim setup-ray lock clean
+.PHONY: help repro repro-gpu digests-gpu experiments new-task experiment study compare report play replay evaluate robustness import-model record test test-unit test-all mutants fuzz crash-test lint format benchmark benchmark-gpu doctor verify provenance pull push publish get fsck tidy tensorboard setup setup-isaacsim setup-ray lock clean

@@ -1,0 +1,163 @@
+"""``make play`` and ``make replay`` in a real browser: what is pressed does what it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.conftest import Project, wait_until
+from tests.test_report import CHROMIUM
+from tools.player.page import HOST, free_port
+
+pytestmark = [pytest.mark.sim, pytest.mark.skipif(not CHROMIUM, reason="no browser")]
+
+WITHOUT_GPU = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+CHECKPOINT = "models/checkpoints/512"
+Complaints = list[str]
+
+
+@pytest.fixture(scope="module")
+def clone(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    clone = Project(shutil.copytree(project.folder, tmp_path_factory.mktemp("player") / "clone"))
+    (clone.folder / CHECKPOINT).rename(clone.folder / "logs" / "later")  # a training brings it in the end
+    return clone
+
+
+@pytest.fixture(scope="module")
+def played(clone: Project) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running ``make play``, and its address."""
+    process = clone.start("make", "--old-file=setup", "play", "ARGS=--num-envs 2", start_new_session=True)
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if found := re.search(r"play at (http://\S+)", line):
+            yield process, found[1]
+            break
+    else:
+        pytest.fail("".join(lines))
+    process.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_GPU)
+        yield browser
+        browser.close()
+
+
+def listen(page: Page) -> Complaints:
+    """Gather what the page complains of."""
+    complaints: Complaints = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return complaints
+
+
+@pytest.fixture(scope="module")
+def opened(played: tuple[subprocess.Popen[str], str], browser: Browser) -> tuple[Page, Complaints]:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    complaints = listen(page)
+    page.goto(played[1])
+    page.get_by_text("steps a second").wait_for()
+    return page, complaints
+
+
+def shown(page: Page, name: str) -> float:
+    """A number of the page's first lines."""
+    text = page.get_by_text("steps a second").inner_text()
+    (value,) = re.findall(rf"{re.escape(name)}:? (-?[\d.]+)|([\d.]+) {re.escape(name)}", text)
+    return float("".join(value))
+
+
+def soon(page: Page, happens: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if happens():
+            return
+        page.wait_for_timeout(100)
+    pytest.fail("did not happen within 10 s")
+
+
+def test_the_page_shows_the_scene_without_a_complaint(opened: tuple[Page, Complaints]):
+    page, complaints = opened
+    canvas = page.locator("canvas").first.bounding_box()
+    assert canvas
+    assert canvas["width"] > 600
+    soon(page, lambda: shown(page, "steps a second") > 1)
+    assert complaints == []
+
+
+def test_a_push_moves_the_pole_of_a_paused_simulation_at_its_next_step(opened: tuple[Page, Complaints]):
+    page, _ = opened
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_timeout(1500)
+    before = shown(page, "pole angle (rad)")
+    page.get_by_role("button", name="pole left").click()
+    page.get_by_role("button", name="Single step").click()
+    soon(page, lambda: shown(page, "pole angle (rad)") > before + 0.02)  # 3 rad/s in a sixtieth of a second: 0.05
+    soon(page, lambda: shown(page, "steps a second") == 0)
+    page.keyboard.press("p")
+    soon(page, lambda: shown(page, "steps a second") > 1)
+
+
+def test_a_seed_brings_the_same_start_again(opened: tuple[Page, Complaints]):
+    page, _ = opened
+    page.keyboard.press("p")
+    seen = []
+    for _ in range(2):
+        page.keyboard.press("r")
+        page.wait_for_timeout(1000)
+        seen.append((shown(page, "pole angle (rad)"), shown(page, "cart position (m)")))
+    page.keyboard.press("p")
+    assert seen[0] == seen[1]
+
+
+def test_a_checkpoint_that_a_training_writes_meanwhile_is_taken_up(clone: Project, opened: tuple[Page, Complaints]):
+    page, _ = opened
+    assert not page.get_by_text("512 timesteps").count()
+    broken = clone.folder / "models" / "checkpoints" / "broken"
+    broken.mkdir()
+    (broken / "policy.json").write_text("{}")
+    page.wait_for_timeout(4000)
+    shutil.rmtree(broken)
+    (clone.folder / "logs" / "later").rename(clone.folder / CHECKPOINT)
+    page.get_by_text("512 timesteps").wait_for()
+
+
+def test_playing_changes_no_output(clone: Project, opened: tuple[Page, Complaints]):
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+    assert "up to date" in clone.run("dvc", "status").stdout
+
+
+def test_ctrl_c_ends_it_and_leaves_nothing(played: tuple[subprocess.Popen[str], str], opened: tuple[Page, Complaints]):
+    process, address = played
+    port = int(address.rpartition(":")[2])
+    assert free_port(port) != port
+    subprocess.run(["kill", f"-{signal.SIGINT}", f"-{process.pid}"], check=True)
+    wait_until(lambda: process.poll() is not None, seconds=20)
+    assert free_port(port) == port
+    with socket.socket() as tried:
+        assert tried.connect_ex((HOST, port)), "it still answers"
+
+
+def test_a_replay_opens_without_a_network_and_has_the_same_bytes_again(
+    clone: Project, browser: Browser, tmp_path: Path
+):
+    pages = [tmp_path / "first.html", tmp_path / "second.html"]
+    for path in pages:
+        clone.run("make", "--old-file=setup", "replay", f"ARGS=--to {path}")
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+    page = browser.new_context(offline=True).new_page()
+    complaints = listen(page)
+    page.goto(pages[0].as_uri())
+    page.locator("canvas").first.wait_for()
+    assert complaints == []

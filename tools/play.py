@@ -1,0 +1,48 @@
+"""Play with trained policies in a browser: ``make play``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipeline.experiment.paths import CHECKPOINTS, LOGS, MODELS
+from pipeline.experiment.stage import process
+
+
+def main() -> None:
+    """Serve the page until Ctrl-C; exits with 1 and a sentence for a policy that cannot be played."""
+    parser = argparse.ArgumentParser(prog="make play", description=__doc__)
+    parser.add_argument("--policy", type=Path, nargs="+", default=[CHECKPOINTS, MODELS])
+    parser.add_argument("--physics", default="", help="another engine than sim.physics")
+    parser.add_argument("--num-envs", type=int, default=4)
+    parser.add_argument("--port", type=int, default=8080)
+    given = parser.parse_args()
+    with process("play", "ended") as params:
+        if given.physics:
+            params.sim.physics = given.physics
+        play(params, given.policy, given.num_envs, given.port)
+
+
+def play(params: Any, folders: list[Path], num_envs: int, port: int) -> None:
+    """Start the simulator with the page, and play; returns at no time."""
+    from pipeline.simulation import configuration, launch
+    from tools.player.page import HOST, server_of, show_on_a_page
+    from tools.player.player import Player
+    from tools.player.policies import Policies
+
+    policies = Policies(folders, params.sim.task)
+    cfg, _ = configuration.configure(params.sim, params.env, num_envs=num_envs, seed=params.evaluate.seed)
+    port = show_on_a_page(cfg, num_envs, params.render.camera, port)
+    log = Path(LOGS) / "play.log"
+    log.parent.mkdir(exist_ok=True)
+    with launch.running(params.sim, cfg, log) as env:
+        x, y, z = params.render.camera.target
+        camera = params.render.camera.model_copy(update={"target": (x, y, z - 1.0)})  # a phone has controls below
+        server = server_of(env, camera)
+        print(f"play at http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+        Player(env, policies, server).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Isaac Lab's page of a running simulation, which needs neither Kit nor a GPU nor a display."""
+
+from __future__ import annotations
+
+import math
+import socket
+from typing import Any
+
+from isaaclab_visualizers.viser import ViserVisualizerCfg
+
+from pipeline.experiment.params import Camera
+from pipeline.simulation.tensor_env import TensorEnv
+from pipeline.video.framing import FILM_WIDTH
+
+HOST = "127.0.0.1"  # and not the network: whoever reaches the page plays
+
+
+def show_on_a_page(cfg: Any, num_envs: int, camera: Camera, port: int = 8080) -> int:
+    """Let the simulation of ``cfg`` serve a page on this machine alone; returns the port, which is ``port`` if free."""
+    port = free_port(port)
+    cfg.sim.visualizer_cfgs = [
+        ViserVisualizerCfg(
+            port=port,
+            bind_address=HOST,
+            verbose=False,
+            eye=camera.eye,
+            lookat=camera.target,
+            max_visible_envs=num_envs,
+            randomly_sample_visible_envs=False,
+        )
+    ]
+    return port
+
+
+def free_port(wanted: int) -> int:
+    """Give the wanted port, or the next at which nobody answers."""
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if tried.connect_ex((HOST, port)):  # nobody answers there
+                return port
+    return wanted
+
+
+def server_of(env: TensorEnv, camera: Camera) -> Any:
+    """Find the page's server, and let whoever opens the page look as ``camera`` does."""
+    visualizer: Any = env.unwrapped.sim.visualizers[0]
+    server = visualizer._viewer._server
+    server.initial_camera.position, server.initial_camera.look_at = camera.eye, camera.target
+    server.initial_camera.fov = 2 * math.atan(FILM_WIDTH / 2 / camera.focal_length * 9 / 16)  # rad, from top to bottom
+    return server

@@ -1,0 +1,71 @@
+"""The policies that can be played, also those that a training writes meanwhile, and its learning curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from pipeline.experiment.errors import UserError
+from pipeline.experiment.paths import LOGS
+from pipeline.policy.policy import JSON_FILE, Policy
+
+RETURN = "rollout/ep_rew_mean"
+
+
+class Policies:
+    """The policies in folders, each once.
+
+    Args:
+        folders: Each with a policy, or with folders of policies.
+        task: What they must be of.
+
+    Raises:
+        UserError: If there is none, or one cannot be read or is of another task.
+    """
+
+    def __init__(self, folders: list[Path], task: str) -> None:
+        self.task, self._folders, self._known = task, folders, set[str]()
+        if not any(self._paths()):
+            raise UserError(
+                f"play: no policy in {', '.join(map(str, folders))}; `make repro` trains one, `make pull` brings it"
+            )
+        self.at_start = [*self.new()]
+
+    def new(self) -> Iterator[Policy]:
+        """Load those that were not there before, from the least to the most trained.
+
+        Raises:
+            UserError: If one is of another task.
+        """
+        loaded = []
+        for path in self._paths():
+            key = path.read_text()
+            if key not in self._known:
+                self._known.add(key)
+                loaded.append(Policy.load(path.parent))
+        for policy in sorted(loaded, key=lambda policy: policy.timesteps):
+            if policy.task != self.task:
+                raise UserError(f"play: a policy was trained for {policy.task}; set sim.task to that in params.yaml")
+            yield policy
+
+    def _paths(self) -> list[Path]:
+        return [
+            path
+            for folder in self._folders
+            for pattern in (JSON_FILE, f"*/{JSON_FILE}")
+            for path in folder.glob(pattern)
+        ]
+
+
+def learning_curve() -> dict[int, float]:
+    """Read the return in training over timesteps, of the training that wrote last on this machine."""
+    files = sorted(Path(LOGS).glob("**/events.out.tfevents.*"), key=lambda path: path.stat().st_mtime)
+    if not files:
+        return {}
+    events = EventAccumulator(str(files[-1]), size_guidance={"scalars": 0})
+    events.Reload()
+    points = events.Scalars(RETURN) if RETURN in events.Tags()["scalars"] else []
+    return {point.step: point.value for point in points if not math.isnan(point.value)}
