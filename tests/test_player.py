@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
 import signal
@@ -44,7 +46,8 @@ def played(clone: Project) -> Iterator[tuple[subprocess.Popen[str], str]]:
             break
     else:
         pytest.fail("".join(lines))
-    process.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +145,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing(played: tuple[subprocess.Popen[str], 
     process, address = played
     port = int(address.rpartition(":")[2])
     assert free_port(port) != port
-    subprocess.run(["kill", f"-{signal.SIGINT}", f"-{process.pid}"], check=True)
+    os.killpg(process.pid, signal.SIGINT)
     wait_until(lambda: process.poll() is not None, seconds=20)
     assert free_port(port) == port
     with socket.socket() as tried:
