@@ -123,6 +123,8 @@ def test_a_policy_that_nobody_has_is_found_out_and_the_gpu_of_the_record_told(cl
         "verify: train is the first stage that differs; of evaluate, render and card nothing is known: neither this "
         "repository's cache nor its remote gave the recorded policy"
     )
+    (kept,) = (clone.folder / "logs" / "verified.jsonl").read_text().splitlines()
+    assert json.loads(kept)["result"].startswith("train is the first stage that differs")
 
 
 @pytest.mark.sim
