@@ -23,15 +23,13 @@ class Policies:
         task: What they must be of.
 
     Raises:
-        UserError: If there is none, or one cannot be read or is of another task.
+        UserError: If one cannot be read or is of another task.
     """
 
     def __init__(self, folders: list[Path], task: str) -> None:
         self.task, self._folders, self._known = task, folders, set[str]()
         if not any(self._paths()):
-            raise UserError(
-                f"play: no policy in {', '.join(map(str, folders))}; `make repro` trains one, `make pull` brings it"
-            )
+            print(f"no policy in {', '.join(map(str, folders))} yet; `make repro` trains one, `make pull` brings it")
         self.at_start = [*self.new()]
 
     def new(self) -> Iterator[Policy]:
