@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from pipeline.evaluation.statistics import RATES
 from pipeline.experiment.errors import UserError
 from tools.comparison import statistics
-from tools.comparison.runs import CURVE, Groups, Run, load_groups
+from tools.comparison.runs import CURVE, RETURN, Groups, Run, load_groups
 from tools.comparison.statistics import ENOUGH, Estimate, estimate
 
 SOLVED = 0.99  # of the episodes, from which on a seed counts as solved
-RATES = ("success_rate", "survival_rate")
-RETURN = "rollout/ep_rew_mean"
 NOTE = (
     "In brackets: 95% intervals over seeds, by the bootstrap; of shares, Wilson's. p is adjusted for the number of "
     "groups (Benjamini and Hochberg)."
@@ -61,7 +60,7 @@ def describe(runs: list[Run], metric: str) -> dict[str, Any]:
         "median": estimate(statistics.median, values),
         "interquartile_mean": estimate(statistics.interquartile_mean, values),
     }
-    if rates := [run.metrics[name] for run in runs for name in RATES if name in run.metrics]:
+    if rates := [run.metrics[name] for run in runs for name in RATES.values() if name in run.metrics]:
         found["solved"] = statistics.rate(sum(value >= SOLVED for value in rates), len(rates))
     curves = [curve[RETURN] for run in runs if RETURN in (curve := run.table(CURVE))]
     if curves:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.metrics import write_rows
 from pipeline.experiment.params import Params
 from pipeline.experiment.paths import LOGS
 from pipeline.experiment.stage import process
+
+if TYPE_CHECKING:
+    from pipeline.policy.policy import Policy
 
 
 def main() -> None:
@@ -43,6 +46,21 @@ def find_policies(folder: Path) -> list[Path]:
     return [path.parent for path in found]
 
 
+def load_policies(folders: list[Path], task: str) -> dict[Path, Policy]:
+    """Load policies of a task, by their folders.
+
+    Raises:
+        UserError: For the first that cannot be read, or was trained for another task.
+    """
+    from pipeline.policy.policy import Policy
+
+    policies = {folder: Policy.load(folder) for folder in folders}
+    for folder, policy in policies.items():
+        if policy.task != task:
+            raise UserError(f"{folder}: the policy was trained for {policy.task}; set sim.task to that in params.yaml")
+    return policies
+
+
 def evaluate(params: Params, folders: list[Path], target: Path) -> list[dict[str, Any]]:
     """Evaluate the policies in ``folders``, one after another in one simulator; returns a row each, by timesteps.
 
@@ -50,13 +68,9 @@ def evaluate(params: Params, folders: list[Path], target: Path) -> list[dict[str
         UserError: If a policy cannot be read, or was trained for another task.
     """
     from pipeline.evaluation.evaluate import configure, evaluate_policy
-    from pipeline.policy.policy import Policy
     from pipeline.simulation import launch
 
-    policies = {folder: Policy.load(folder) for folder in folders}
-    for folder, policy in policies.items():
-        if policy.task != params.sim.task:
-            raise UserError(f"{folder}: the policy was trained for {policy.task}; set sim.task to that in params.yaml")
+    policies = load_policies(folders, params.sim.task)
     cfg = configure(params.sim, params.env, params.evaluate)
     target.mkdir(parents=True)
     rows = []

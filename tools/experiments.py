@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.experiment.paths import EVALUATION, PARAMS_FILE
+from tools.comparison.runs import flat
 
 HEADLINES = ("return_mean", "success_rate", "survival_rate")
 Values = dict[str, Any]  # of params, by their paths
@@ -33,15 +34,7 @@ def _evaluated(shown: list[Any]) -> Iterator[tuple[Values, Values]]:
             params = data.get("params", {}).get(str(PARAMS_FILE), {}).get("data")
             metrics = data.get("metrics", {}).get(str(EVALUATION), {}).get("data")
             if params and metrics:
-                yield dict(_flat(params)), metrics
-
-
-def _flat(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in section.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", value
+                yield dict(flat(params)), metrics
 
 
 def _group(evaluated: Iterator[tuple[Values, Values]]) -> dict[str, dict[Any, Values]]:

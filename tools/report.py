@@ -15,11 +15,10 @@ from dvc.exceptions import DvcException
 
 from pipeline.experiment.files import read_text, write_atomically
 from pipeline.experiment.paths import LOCK_FILE, LOGS, MODELS, PROVENANCE, VIDEO
-from pipeline.experiment.records import read_records, record_of, recorded_outputs
+from pipeline.experiment.records import read_records, record_of
 from tools.compare import NOTE, compare, tables_of
 from tools.comparison.pictures import draw
-from tools.comparison.runs import Groups, Run, differing, load_groups
-from tools.revisions import file_at
+from tools.comparison.runs import Groups, Run, differing, digests, load_groups
 from tools.verify import VERIFIED
 
 TEMPLATE = Path(__file__).parent / "comparison/report.html"
@@ -60,15 +59,14 @@ def _videos(groups: Groups) -> Iterator[tuple[str, str]]:
     if any(name.startswith("render.") for name in differing([runs[0].params for runs in groups.values()])):
         return
     for name, runs in groups.items():
-        found = ((run, video) for run in runs if (video := _video(run)))
-        for run, video in [*found][:1]:
-            yield f"{name}, seed {run.seed}", base64.b64encode(video).decode()
+        if found := next(((run.seed, video) for run in runs if (video := _video(run))), None):
+            yield f"{name}, seed {found[0]}", base64.b64encode(found[1]).decode()
 
 
 def _video(run: Run) -> bytes:
     """Read the video of a run from DVC's cache, or its remote; empty if it was not rendered from the run's policy."""
-    made = recorded_outputs(lock) if (lock := _lock(run)) else {}
-    if "render" not in made or f"md5: {made['train'][WEIGHTS]}" not in lock[lock.index("\n  render:") :]:
+    rendered = digests(run.stages(), "render", "deps").get(WEIGHTS)
+    if not rendered or rendered != digests(run.stages(), "train", "outs").get(WEIGHTS):
         return b""  # a run of a study leaves the video of another policy as it was
     try:
         return dvc.api.read(str(VIDEO), repo=".", rev=run.revision, mode="rb")
@@ -78,11 +76,10 @@ def _video(run: Run) -> bytes:
 
 def _lineage(group: str, run: Run) -> dict[str, str]:
     """Say what a run is of, who made it, and whether it was verified here."""
-    lock = _lock(run)
+    lock = run.text(LOCK_FILE)
     if not lock:
         return {"group": group, "run": run.name, "commit": "", "dvc.lock": "", "trained on": "", "verified": ""}
-    records = read_records(file_at(run.revision, str(PROVENANCE), missing=""))
-    made = record_of(records, "train", recorded_outputs(lock).get("train", {}))
+    made = record_of(read_records(run.text(PROVENANCE)), "train", digests(run.stages(), "train", "outs"))
     verified = [json.loads(line) for line in read_text(VERIFIED).splitlines()]
     results = [record["result"] for record in verified if record["commit"] == run.revision]
     return {
@@ -93,10 +90,6 @@ def _lineage(group: str, run: Run) -> dict[str, str]:
         "trained on": ", ".join([*made["machine"]["gpus"], made["machine"]["cpu"]]) if made else "no record",
         "verified": results[-1] if results else "not here",
     }
-
-
-def _lock(run: Run) -> str:
-    return file_at(run.revision, str(LOCK_FILE), missing="") if run.revision else ""
 
 
 if __name__ == "__main__":

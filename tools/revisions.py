@@ -33,6 +33,13 @@ def commit_of(revision: str) -> str:
         sys.exit(f"{error}; see `git log` and `dvc exp list`")
 
 
+def experiments(study: str) -> set[str]:
+    """List the experiments of this repository, of any commit, whose names are of a study: ``<study>-0012-s3``."""
+    pattern = f"refs/exps/*/*/{study}-[0-9][0-9][0-9][0-9]-s*"
+    listed = git("for-each-ref", "--format=%(refname)", pattern, blame=f"experiments of {study}")
+    return {name.rpartition("/")[2] for name in listed.split()}
+
+
 def file_at(revision: str, path: str, missing: str | None = None) -> str:
     """Read a file of ``revision``; if it has none, returns ``missing``, or without that exits with a sentence."""
     command = ["git", "show", f"{commit_of(revision)}:./{path}"]  # ./: from this folder, and not from Git's topmost

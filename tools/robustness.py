@@ -9,12 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import read_json, write_json
 from pipeline.experiment.params import Params
 from pipeline.experiment.paths import LOGS
 from pipeline.experiment.stage import process
-from tools.evaluate import find_policies
+from tools.evaluate import find_policies, load_policies
 from tools.perturbations.factors import FACTORS, NOMINAL
 from tools.perturbations.picture import draw
 from tools.perturbations.playing import Result
@@ -30,7 +29,7 @@ def main() -> None:
     given = parser.parse_args().policy
     with process("robustness", "stopped; nothing was written") as params:
         folders = [policy for folder in given for policy in find_policies(folder)]
-        digests = check(params, folders)
+        digests = [policy.sha256 for policy in load_policies(folders, params.sim.task).values()]
         FOLDER.mkdir(parents=True, exist_ok=True)
         engines = [play(engine, folders) for engine in ENGINES]  # a simulator a process
         results = {
@@ -39,21 +38,6 @@ def main() -> None:
         }
     files = write(params, results, digests)
     print(f"{table(results)}\n\nwritten: {', '.join(map(str, files))}")
-
-
-def check(params: Params, folders: list[Path]) -> list[str]:
-    """Refuse, before a simulator starts, a policy that cannot be read or is of another task; return their digests.
-
-    Raises:
-        UserError: For the first such policy.
-    """
-    from pipeline.policy.policy import Policy
-
-    policies = [Policy.load(folder) for folder in folders]
-    for folder, policy in zip(folders, policies, strict=True):
-        if policy.task != params.sim.task:
-            raise UserError(f"{folder}: the policy was trained for {policy.task}; set sim.task to that in params.yaml")
-    return [policy.sha256 for policy in policies]
 
 
 def play(engine: str, folders: list[Path]) -> list[list[Result]]:

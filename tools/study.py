@@ -17,6 +17,7 @@ from tqdm import tqdm
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import load_params
 from pipeline.experiment.provenance import output_of
+from tools.revisions import experiments
 from tools.studies import plots, trials
 from tools.studies.pools import Cluster, Local
 from tools.studies.run import CLONES, remove_clones
@@ -93,7 +94,7 @@ class Schedule:
         settings = load_settings(self._file)
         for trial in trials.unfinished(self._study, settings):
             self._begin(trial, settings)
-        with tqdm(unit="run", smoothing=0, initial=len(trials.experiments(self._study.study_name))) as bar:
+        with tqdm(unit="run", smoothing=0, initial=len(experiments(self._study.study_name))) as bar:
             while self._fill(settings := self._read_again(settings)):
                 self._show(bar, settings)
                 for future in wait(self._running, READ_AGAIN, FIRST_COMPLETED).done:
@@ -126,7 +127,7 @@ class Schedule:
     def _begin(self, trial: Trial, settings: Settings) -> None:
         """Let the runs of a trial wait, but for those that are experiments already."""
         names = {trials.experiment(self._study, trial, seed): seed for seed in settings.seeds}
-        left = names.keys() - trials.experiments(self._study.study_name)
+        left = names.keys() - experiments(self._study.study_name)
         self._waiting += [Run(trial, seed, name) for name, seed in names.items() if name in left]
         trials.tell_if_complete(self._study, trial, settings)
 
@@ -144,7 +145,7 @@ class Schedule:
     def _show(self, bar: tqdm, settings: Settings) -> None:
         """Count the runs that are done, run, or have failed; the time left is for those that the file wants."""
         bar.total = settings.count * len(settings.seeds)
-        bar.n = len(trials.experiments(self._study.study_name))
+        bar.n = len(experiments(self._study.study_name))
         values = [trial.value for trial in trials.complete(self._study)]
         failed = len(trials.failed(self._study))
         best = values[0] if values else None

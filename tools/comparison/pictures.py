@@ -13,10 +13,9 @@ mpl.use("Agg")  # no display
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from tools.comparison.runs import CURVE, EPISODES, Groups
+from tools.comparison.runs import CURVE, EPISODES, RETURN, Groups
 from tools.comparison.statistics import estimate, mean, performance_profile
 
-RETURN = "rollout/ep_rew_mean"
 # Else the ids in the file are random, and it has the date. Text stays text, in a font of the reader's.
 mpl.rcParams |= {"svg.hashsalt": "report", "svg.fonttype": "none", "font.size": 9}
 

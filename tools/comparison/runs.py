@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import io
+import functools
 import json
-import re
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,11 @@ from dvc.scm import SCM, resolve_rev
 from ruamel.yaml import YAML
 
 from pipeline.experiment.errors import UserError
-from pipeline.experiment.paths import EVALUATION, LOCK_FILE, METRICS, PARAMS_FILE
-from tools.revisions import file_at
+from pipeline.experiment.paths import CHECKED, EVALUATION, LOCK_FILE, METRICS, PARAMS_FILE
+from tools.revisions import experiments, file_at
 
 EPISODES, CURVE = METRICS / "episodes.csv", METRICS / "learning_curve.csv"
+RETURN = "rollout/ep_rew_mean"  # the column of CURVE
 CONDITIONS = ("evaluate", "sim.project", "sim.task", "sim.physics", "env")  # params that two evaluations must share
 
 
@@ -33,7 +32,6 @@ class Run:
         seed: Of the training.
         metrics: Those of ``metrics/evaluate.json``, or the columns of a CSV.
         params: All but the seed, by their dotted paths; of a CSV, ``group`` alone.
-        inputs: Digests of the code and the data that trained, from dvc.lock.
         revision: The commit; empty for a CSV.
     """
 
@@ -41,13 +39,26 @@ class Run:
     seed: int
     metrics: dict[str, float]
     params: dict[str, Any]
-    inputs: dict[str, str] = field(default_factory=dict)
     revision: str = ""
+
+    def text(self, path: Path) -> str:
+        """Read a file of the run's commit; empty if it has none."""
+        return _text(self.revision, str(path)) if self.revision else ""
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, str]:
+        """The digests of the code and the data that trained."""
+        inputs = digests(self.stages(), "train", "deps")
+        inputs.pop(str(CHECKED), None)  # which params that train nothing change, too
+        return inputs
+
+    def stages(self) -> dict[str, Any]:
+        """Read what the commit's dvc.lock has of each stage."""
+        return _yaml(self.text(LOCK_FILE)).get("stages", {})
 
     def table(self, path: Path) -> dict[str, list[float]]:
         """Read a CSV of the run's commit, a list a column; empty if it has none."""
-        text = file_at(self.revision, str(path), missing="") if self.revision else ""
-        rows = [*csv.DictReader(io.StringIO(text))]
+        rows = [*csv.DictReader(self.text(path).splitlines())]
         return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
 
 
@@ -95,19 +106,17 @@ def differing(every: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in names if any(values.get(name) != every[0].get(name) for values in every)]
 
 
+def digests(stages: Mapping[str, Any], stage: str, kind: str) -> dict[str, str]:
+    """List the MD5 of what a stage reads (``deps``) or makes (``outs``), by path."""
+    return {file["path"]: file["md5"] for file in stages.get(stage, {}).get(kind, [])}
+
+
 def _load(word: str) -> Iterator[Run]:
     if word.endswith(".csv"):
         yield from _from_csv(Path(word))
         return
-    experiments = [name for name in _experiments() if re.fullmatch(rf"{re.escape(word)}-\d+-s\d+", name)]
-    for name in experiments or [word]:
+    for name in sorted(experiments(word)) or [word]:
         yield _from_git(name)
-
-
-def _experiments() -> list[str]:
-    command = ["git", "for-each-ref", "--format", "%(refname)", "refs/exps/*/*/*"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return sorted(ref.rpartition("/")[2] for ref in listed.split())
 
 
 def _from_git(word: str) -> Run:
@@ -119,11 +128,8 @@ def _from_git(word: str) -> Run:
     if not metrics:
         raise UserError(f"compare: {word} has no {EVALUATION}; `make repro` evaluates, and a commit keeps it")
     params = dict(flat(_yaml(file_at(revision, str(PARAMS_FILE)))))
-    stages = _yaml(file_at(revision, str(LOCK_FILE), missing="")).get("stages", {})
-    inputs = {file["path"]: file["md5"] for file in stages.get("train", {}).get("deps", [])}
-    inputs.pop(".checked.json", None)  # which params that train nothing change, too
     numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
-    return Run(word, params.pop("seed"), numbers, params, inputs, revision)
+    return Run(word, params.pop("seed"), numbers, params, revision)
 
 
 def _from_csv(path: Path) -> Iterator[Run]:
@@ -134,6 +140,11 @@ def _from_csv(path: Path) -> Iterator[Run]:
             yield Run(f"{group}, seed {seed}", seed, {name: float(row[name]) for name in row}, {"group": group})
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"compare: {path} is no CSV of group, seed and numbers ({error})") from None
+
+
+@functools.cache  # of a commit, which does not change: a table is in several pictures
+def _text(revision: str, path: str) -> str:
+    return file_at(revision, path, missing="")
 
 
 def _yaml(text: str) -> dict[str, Any]:

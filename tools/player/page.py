@@ -36,7 +36,6 @@ def free_port(wanted: int) -> int:
     """Give the wanted port, or the next at which nobody answers."""
     for port in range(wanted, wanted + 100):
         with socket.socket() as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if tried.connect_ex((HOST, port)):  # nobody answers there
                 return port
     return wanted

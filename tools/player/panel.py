@@ -23,15 +23,16 @@ class Panel:
 
     Args:
         server: The page's server, whose own controls go.
-        policies: What to call the policies, from the least to the most trained.
+        first: What to call what acts before any policy.
+        reset: What starts the episodes anew.
         pushes: What can be pushed, by name.
     """
 
-    def __init__(self, server: ViserServer, policies: Sequence[str], pushes: Mapping[str, Act]) -> None:
+    def __init__(self, server: ViserServer, first: str, reset: Act, pushes: Mapping[str, Act]) -> None:
         gui = self._gui = server.gui
         gui.reset()
         self.wishes: SimpleQueue[Act] = SimpleQueue()
-        self.paused, self.single_step, self.reset = False, False, False
+        self.paused, self.single_step = False, False
         self._data: dict[str, dict[str, deque[float]]] = {}
         self._plots: dict[str, GuiUplotHandle] = {}
         self.status = gui.add_markdown("")
@@ -40,13 +41,12 @@ class Panel:
             self._button("Single step", "S", self._step_once)
             self.speed = gui.add_dropdown("speed", SPEEDS, initial_value="1")
             self.seed = gui.add_number("seed", 0, min=0, step=1)
-            self._button("Reset", "R", lambda: setattr(self, "reset", True))
+            self._button("Reset", "R", lambda: self.wishes.put(reset))
         with gui.add_folder("Policy"):
             self.acts = gui.add_checkbox("policy acts", True)
-            last = len(policies) - 1
-            self._slider = gui.add_slider("checkpoint", 0, max(last, 1), 1, last)
-            self._name = gui.add_markdown(policies[last])
-        self._policies = [*policies]
+            self._slider = gui.add_slider("checkpoint", 0, 1, 1, 0)
+            self._name = gui.add_markdown(first)
+        self._policies = [first]
         self._slider.on_update(lambda _: setattr(self._name, "content", self._policies[self.chosen]))
         if pushes:
             with gui.add_folder("Push"):

@@ -34,22 +34,19 @@ class Player:
         self._env, self._robot, self._policies, self._server = env, find_cartpole(env), policies, server
         self._actors: list[PolicyFn] = [self._random]
         pushes = {name: lambda push=push: self._push(*push) for name, push in PUSHES.items()} if self._robot else {}
-        self._panel = Panel(server, ["random actions"], pushes)
+        self._panel = Panel(server, "random actions", self._reset, pushes)
         for policy in policies.at_start:
             self._add(policy)
         self._record = EpisodeRecord(env, find_criterion(policies.task))
         self._outcome, self._rate, self._steps = "none yet", 0.0, 0
         self._due = self._show_at = self._look_at = self._counted = time.monotonic()
-        self._reset(0)
+        self._reset()
 
     def run(self) -> None:
         """Step for ever, as the page wants it. Paused, it waits."""
         panel = self._panel
         while True:
             self._look()
-            if panel.reset:
-                panel.reset = False
-                self._reset(int(panel.seed.value))
             while not panel.wishes.empty():
                 panel.wishes.get()()
             if not panel.paused or panel.single_step:
@@ -131,8 +128,8 @@ class Player:
         else:
             self._due = now
 
-    def _reset(self, seed: int) -> None:
-        self._env.seed(seed)
+    def _reset(self) -> None:
+        self._env.seed(int(self._panel.seed.value))
         self._observations = self._env.reset_twice()
         self._record.clear(torch.ones(self._env.num_envs, dtype=torch.bool, device=self._env.sim_device))
 

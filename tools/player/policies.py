@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.experiment.errors import UserError
 from pipeline.experiment.paths import LOGS
 from pipeline.policy.policy import JSON_FILE, Policy
+from tools.evaluate import load_policies
 
 RETURN = "rollout/ep_rew_mean"
 
@@ -36,18 +37,14 @@ class Policies:
         """Load those that were not there before, from the least to the most trained.
 
         Raises:
-            UserError: If one is of another task.
+            UserError: If one cannot be read or is of another task.
         """
-        loaded = []
+        folders = []
         for path in self._paths():
-            key = path.read_text()
-            if key not in self._known:
-                self._known.add(key)
-                loaded.append(Policy.load(path.parent))
-        for policy in sorted(loaded, key=lambda policy: policy.timesteps):
-            if policy.task != self.task:
-                raise UserError(f"play: a policy was trained for {policy.task}; set sim.task to that in params.yaml")
-            yield policy
+            if (content := path.read_text()) not in self._known:
+                self._known.add(content)
+                folders.append(path.parent)
+        yield from sorted(load_policies(folders, self.task).values(), key=lambda policy: policy.timesteps)
 
     def _paths(self) -> list[Path]:
         return [
@@ -61,9 +58,12 @@ class Policies:
 def learning_curve() -> dict[int, float]:
     """Read the return in training over timesteps, of the training that wrote last on this machine."""
     files = sorted(Path(LOGS).glob("**/events.out.tfevents.*"), key=lambda path: path.stat().st_mtime)
-    if not files:
-        return {}
-    events = EventAccumulator(str(files[-1]), size_guidance={"scalars": 0})
+    return _curve(files[-1], files[-1].stat().st_size) if files else {}
+
+
+@functools.lru_cache(maxsize=1)  # to read it takes longer than a step, and most times nothing was added
+def _curve(file: Path, _size: int) -> dict[int, float]:
+    events = EventAccumulator(str(file), size_guidance={"scalars": 0})
     events.Reload()
     points = events.Scalars(RETURN) if RETURN in events.Tags()["scalars"] else []
     return {point.step: point.value for point in points if not math.isnan(point.value)}

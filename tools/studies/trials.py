@@ -19,14 +19,13 @@ from scipy.stats import trim_mean
 
 from pipeline.experiment.errors import UserError, did_you_mean
 from pipeline.experiment.paths import EVALUATION, TRAIN_METRICS
-from tools.revisions import file_at, git
+from tools.revisions import experiments, file_at, git
 from tools.studies.settings import SET, Settings, check_values
 
 AGAIN = "again"  # an attribute of the trials that repeat another: its number
 COMMIT = "commit"  # an attribute of the study: what its runs are of, whatever HEAD is later
 SETTINGS = "settings"  # an attribute of the study: what its file said as it began, but for the number of trials
 _git = partial(git, blame="study")
-REFS = "refs/exps/*/*/"
 
 
 @contextlib.contextmanager
@@ -142,12 +141,6 @@ def overrides(trial: Trial, seed: int, settings: Settings) -> list[str]:
     """List what an experiment has other than params.yaml, as ``dvc exp run -S`` takes it."""
     params = {**settings.constants, **trial.params, "seed": str(seed)}
     return [f"{SET}{name}={text}" for name, text in params.items()]
-
-
-def experiments(prefix: str) -> set[str]:
-    """List the experiments of this repository, of any commit, whose names are of this study."""
-    listed = _git("for-each-ref", "--format=%(refname)", f"{REFS}{prefix}-[0-9][0-9][0-9][0-9]-s*").split()
-    return {name.rpartition("/")[2] for name in listed}
 
 
 def tell_if_complete(study: Study, trial: Trial, settings: Settings) -> None:
