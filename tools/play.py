@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from pipeline.experiment.params import Sim
 from pipeline.experiment.paths import CHECKPOINTS, LOGS, MODELS
 from pipeline.experiment.stage import process
 
@@ -14,14 +15,13 @@ def main() -> None:
     """Serve the page until Ctrl-C; exits with 1 and a sentence for a policy that cannot be played."""
     parser = argparse.ArgumentParser(prog="make play", description=__doc__)
     parser.add_argument("--policy", type=Path, nargs="+", default=[CHECKPOINTS, MODELS])
-    parser.add_argument("--physics", default="", help="another engine than sim.physics")
+    parser.add_argument("--physics", choices=get_args(Sim.model_fields["physics"].annotation), help="for sim.physics")
     parser.add_argument("--num-envs", type=int, default=4)
     parser.add_argument("--port", type=int, default=8080)
     given = parser.parse_args()
     with process("play", "ended") as params:
-        if given.physics:
-            params.sim.physics = given.physics
-        play(params, given.policy, given.num_envs, given.port)
+        sim = params.sim.model_copy(update={"physics": given.physics or params.sim.physics})
+        play(params.model_copy(update={"sim": sim}), given.policy, given.num_envs, given.port)
 
 
 def play(params: Any, folders: list[Path], num_envs: int, port: int) -> None:
