@@ -60,18 +60,20 @@ def test_the_picture_is_drawn(tmp_path: Path, rate: str):
 @pytest.mark.unit
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("tool", "given", "sentence"),
     [
-        ("nowhere", "evaluate: POLICY: there is no folder nowhere\n"),
-        ("docs", "evaluate: POLICY: neither docs nor a folder in it has a policy (policy.json)\n"),
-        ("broken", "evaluate: broken/policy.json: "),
+        ("evaluate", "nowhere", "evaluate: POLICY: there is no folder nowhere\n"),
+        ("evaluate", "docs", "evaluate: POLICY: neither docs nor a folder in it has a policy (policy.json)\n"),
+        ("evaluate", "broken", "evaluate: broken/policy.json: "),
+        ("robustness", "nowhere", "robustness: POLICY: there is no folder nowhere\n"),
+        ("robustness", "broken", "robustness: broken/policy.json: "),
     ],
 )
-def test_what_is_no_policy_is_refused_in_a_sentence(fresh_project: Project, given: str, sentence: str):
+def test_what_is_no_policy_is_refused_in_a_sentence(fresh_project: Project, tool: str, given: str, sentence: str):
     (fresh_project.folder / "docs").mkdir()
     (fresh_project.folder / "broken").mkdir()
     (fresh_project.folder / "broken" / "policy.json").write_text("{}")
-    result = fresh_project.run(*TOOL, given, check=False)
+    result = fresh_project.run(sys.executable, "-m", f"tools.{tool}", given, check=False)
     assert result.returncode == 1
     assert result.stderr.startswith(sentence)
     assert result.stderr.count("\n") == 1
@@ -79,14 +81,16 @@ def test_what_is_no_policy_is_refused_in_a_sentence(fresh_project: Project, give
 
 
 @pytest.mark.sim
-def test_a_policy_of_another_task_is_refused_before_the_simulator_starts(project: Project, tmp_path: Path):
+@pytest.mark.parametrize("tool", ["evaluate", "robustness"])
+def test_a_policy_of_another_task_is_refused_before_the_simulator_starts(project: Project, tool: str, tmp_path: Path):
     clone = Project(shutil.copytree(project.folder, tmp_path / "clone"))
     clone.edit_params({"sim": {"task": "Isaac-Cartpole-Direct"}})
-    result = clone.run(*TOOL, "models", check=False)
+    before = {*clone.folder.glob("logs/*")}
+    result = clone.run(sys.executable, "-m", f"tools.{tool}", "models", check=False)
     assert result.stderr == (
-        "evaluate: models: the policy was trained for Isaac-Cartpole; set sim.task to that in params.yaml\n"
+        f"{tool}: models: the policy was trained for Isaac-Cartpole; set sim.task to that in params.yaml\n"
     )
-    assert not list(clone.folder.glob("logs/*_policies"))
+    assert {*clone.folder.glob("logs/*")} == before
 
 
 @pytest.mark.sim

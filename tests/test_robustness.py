@@ -135,36 +135,6 @@ def test_torch_is_imported_after_the_settings_that_it_reads(fresh_project: Proje
     assert fresh_project.run("python", "-c", code).stdout == "set()\n"
 
 
-@pytest.mark.unit
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("given", "sentence"),
-    [
-        ("nowhere", "robustness: POLICY: there is no folder nowhere\n"),
-        ("broken", "robustness: broken/policy.json: "),
-    ],
-)
-def test_what_is_no_policy_is_refused_in_a_sentence(fresh_project: Project, given: str, sentence: str):
-    (fresh_project.folder / "broken").mkdir()
-    (fresh_project.folder / "broken" / "policy.json").write_text("{}")
-    result = fresh_project.run(*TOOL, given, check=False)
-    assert result.returncode == 1
-    assert result.stderr.startswith(sentence)
-    assert result.stderr.count("\n") == 1
-    assert not (fresh_project.folder / "logs").exists()
-
-
-@pytest.mark.sim
-def test_a_policy_of_another_task_is_refused_before_the_simulator_starts(project: Project, tmp_path: Path):
-    clone = Project(shutil.copytree(project.folder, tmp_path / "clone"))
-    clone.edit_params({"sim": {"task": "Isaac-Cartpole-Direct"}})
-    result = clone.run(*TOOL, "models", check=False)
-    assert result.stderr == (
-        "robustness: models: the policy was trained for Isaac-Cartpole; set sim.task to that in params.yaml\n"
-    )
-    assert not list(clone.folder.glob("logs/robustness"))
-
-
 @pytest.mark.sim
 def test_another_run_gives_the_same_bytes_whatever_was_played_before(project: Project, tmp_path: Path):
     clone = Project(shutil.copytree(project.folder, tmp_path / "clone"))
