@@ -47,7 +47,8 @@ def main() -> None:
     given = parser.parse_args()
     machine = GPU if given.gpu else CPU
     name = "peers-gpu" if given.gpu else "peers-cpu"
-    trainers, count = peers(machine, parse(given.overrides)), rollouts(given.overrides)
+    params = parse(given.overrides)
+    trainers, count = peers(machine, params), rollouts(params)
     cores, free = sorted(os.sched_getaffinity(0)), SimpleQueue[set[int]]()
     for number in range(given.at_a_time):
         free.put(set(cores[number :: given.at_a_time]))
@@ -68,8 +69,7 @@ def main() -> None:
 
 def peers(machine: Machine, params: dict[str, Any]) -> dict[str, Peer]:
     """Name the trainers, with Isaac Lab's settings for each of its own, and this project's environments."""
-    values = load_params()
-    num_envs = params.get("train.num_envs", values.train.num_envs)
+    num_envs = params.get("train.num_envs", load_params().train.num_envs)
 
     def ours(folder: Path, seed: int, count: int) -> list[str]:
         return stage(folder, {"sim.device": machine.device, **params, "seed": seed, "train.max_iterations": count})
@@ -95,9 +95,9 @@ def peers(machine: Machine, params: dict[str, Any]) -> dict[str, Peer]:
     return found
 
 
-def rollouts(overrides: list[str]) -> int:
+def rollouts(params: dict[str, Any]) -> int:
     """Count the rollouts of this project's training."""
-    train, params = load_params().train, parse(overrides)
+    train = load_params().train
     total, num_envs = (params.get(f"train.{key}", getattr(train, key)) for key in ("total_timesteps", "num_envs"))
     return -(-total // (num_envs * N_STEPS))
 
