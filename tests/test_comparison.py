@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 
 from pipeline.experiment.errors import UserError
 from tests.conftest import ENVIRONMENT, ROOT, Project
+from tools.compare import load_groups
 from tools.comparison import statistics
-from tools.comparison.runs import load_groups
 
 pytestmark = pytest.mark.unit
 

@@ -13,17 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.conftest import Project, wait_until
-from tests.test_report import CHROMIUM
+from tests.pages import CHROMIUM, Complaints, listen, opened_browser
 from tools.player.page import HOST, free_port
 
 pytestmark = [pytest.mark.sim, pytest.mark.skipif(not CHROMIUM, reason="no browser")]
 
-WITHOUT_GPU = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 CHECKPOINT = "models/checkpoints/512"
-Complaints = list[str]
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +57,8 @@ def played(clone: Project) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_GPU)
+    with opened_browser() as browser:
         yield browser
-        browser.close()
-
-
-def listen(page: Page) -> Complaints:
-    """Gather what the page complains of."""
-    complaints: Complaints = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    return complaints
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +142,10 @@ def test_a_checkpoint_that_a_training_writes_meanwhile_is_taken_up(clone: Projec
     page.get_by_text("512 timesteps").wait_for()
 
 
-def test_playing_changes_no_output(clone: Project, opened: tuple[Page, Complaints]):
+def test_a_training_makes_the_same_bytes_while_somebody_looks_on(clone: Project, opened: tuple[Page, Complaints]):
+    page, _ = opened
+    clone.run("dvc", "repro", "--force", "--single-item", "train")
+    page.get_by_text("return in training").wait_for()
     assert clone.run("git", "status", "--porcelain").stdout == ""
     assert "up to date" in clone.run("dvc", "status").stdout
 

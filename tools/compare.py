@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from tabulate import tabulate
 from pipeline.evaluation.statistics import RATES
 from pipeline.experiment.errors import UserError
 from tools.comparison import statistics
-from tools.comparison.runs import CURVE, RETURN, Groups, Run, load_groups
+from tools.comparison.anew import evaluate_anew
+from tools.comparison.runs import CURVE, RETURN, Groups, Run, in_groups, load_runs, refuse_other_conditions
 from tools.comparison.statistics import ENOUGH, Estimate, estimate
 
 SOLVED = 0.99  # of the episodes, from which on a seed counts as solved
@@ -22,19 +23,40 @@ NOTE = (
     "In brackets: 95% intervals over seeds, by the bootstrap; of shares, Wilson's. p is adjusted for the number of "
     "groups (Benjamini and Hochberg)."
 )
+ANEW = "All policies were evaluated anew, as params.yaml says (evaluate, sim, env)."
 
 
 def main() -> None:
     """Print the comparison; exits with 1 and a sentence if it must not be made."""
-    parser = argparse.ArgumentParser(prog="make compare", description=__doc__)
-    parser.add_argument("runs", nargs="+", help="commits, tags, experiments, studies, or CSV files")
-    parser.add_argument("--metric", default="return_mean", help="of metrics/evaluate.json; more is better")
+    parser = arguments("make compare", __doc__)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--md", action="store_true", help="as Markdown")
     kind.add_argument("--json", action="store_true", help="as JSON")
     given = parser.parse_args()
-    compared = compare(load_groups(given.runs), given.metric)
+    compared = compare(load_groups(given.runs, anew=given.evaluate), given.metric)
     print(json.dumps(_finite(compared), indent=2) if given.json else text(compared, "github" if given.md else "simple"))
+
+
+def arguments(prog: str, description: str | None) -> argparse.ArgumentParser:
+    """Make a parser of what comparisons are of."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("runs", nargs="+", help="commits, tags, experiments, studies, or CSV files")
+    parser.add_argument("--metric", default="return_mean", help="of metrics/evaluate.json; more is better")
+    parser.add_argument("--evaluate", action="store_true", help="the policies anew, all as params.yaml says")
+    return parser
+
+
+def load_groups(words: Iterable[str], *, anew: bool = False) -> Groups:
+    """Read what ``words`` name, in groups of runs that differ in the seed alone; evaluate them ``anew`` if asked to.
+
+    Raises:
+        UserError: If a word names nothing, a run was not evaluated, or two were evaluated differently and are not anew.
+    """
+    runs = load_runs(words)
+    if anew:
+        return in_groups(evaluate_anew(runs))
+    refuse_other_conditions(runs)
+    return in_groups(runs)
 
 
 def compare(groups: Groups, metric: str) -> dict[str, Any]:
@@ -47,7 +69,12 @@ def compare(groups: Groups, metric: str) -> dict[str, Any]:
         if metric not in run.metrics:
             raise UserError(f"compare: {run.name} has no {metric}; it has {', '.join(sorted(run.metrics))}")
     described = [{"group": name} | describe(runs, metric) for name, runs in groups.items()]
-    return {"metric": metric, "groups": described, "against_the_first": [*_against_first(groups, metric)]}
+    return {
+        "metric": metric,
+        "evaluated_anew": any(run.evaluated_anew for runs in groups.values() for run in runs),
+        "groups": described,
+        "against_the_first": [*_against_first(groups, metric)],
+    }
 
 
 def describe(runs: list[Run], metric: str) -> dict[str, Any]:
@@ -99,7 +126,12 @@ def text(compared: dict[str, Any], style: str) -> str:
     few = [group for group in compared["groups"] if len(group["seeds"]) < ENOUGH]
     tables = [tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True) for rows in tables_of(compared)]
     values = [f"{group['group']}: {', '.join(f'{value:.4g}' for value in group['values'])}" for group in few]
-    return "\n\n".join([*tables[:1], *values, *filter(None, tables[1:]), NOTE])
+    return "\n\n".join([*tables[:1], *values, *filter(None, tables[1:]), note(compared)])
+
+
+def note(compared: dict[str, Any]) -> str:
+    """Say what the tables do not."""
+    return f"{NOTE} {ANEW}" if compared["evaluated_anew"] else NOTE
 
 
 def tables_of(compared: dict[str, Any]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:

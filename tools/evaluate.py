@@ -21,8 +21,9 @@ def main() -> None:
     """Print a table, and write it as CSV and as a picture; exits with 1 and a sentence for what cannot be evaluated."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("policy", nargs="+", type=Path, help="folder with a policy, or with folders of policies")
-    folders = parser.parse_args().policy
-    target = Path(LOGS) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_policies"
+    parser.add_argument("--to", type=Path, default=Path(LOGS) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_policies")
+    given = parser.parse_args()
+    folders, target = given.policy, given.to
     with process("evaluate", "stopped; nothing was written") as params:
         rows = evaluate(params, [policy for folder in folders for policy in find_policies(folder)], target)
     write_rows(target / "evaluation.csv", rows)
@@ -40,7 +41,7 @@ def find_policies(folder: Path) -> list[Path]:
 
     if not folder.is_dir():
         raise UserError(f"POLICY: there is no folder {folder}")
-    found = [*folder.glob(JSON_FILE)] or [*folder.glob(f"*/{JSON_FILE}")]
+    found = [*folder.glob(JSON_FILE)] or sorted(folder.glob(f"*/{JSON_FILE}"))
     if not found:
         raise UserError(f"POLICY: neither {folder} nor a folder in it has a policy ({JSON_FILE})")
     return [path.parent for path in found]

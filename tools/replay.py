@@ -13,6 +13,8 @@ from pipeline.experiment.params import Params
 from pipeline.experiment.paths import LOGS, MODELS
 from pipeline.experiment.stage import process
 
+MARK = "<!-- policy {} -->"  # by which a report knows whose page it is
+
 
 def main() -> None:
     """Write the page, and say where it is."""
@@ -47,7 +49,7 @@ def record(params: Params, folder: Path) -> str:
         for _ in trange(render.episodes * length, unit="step", desc="replay"):
             observations, *_ = env.step(act(observations))
             serializer.insert_sleep(env.unwrapped.step_dt)
-        return serializer.as_html()
+        return f"{serializer.as_html()}\n{MARK.format(policy.sha256)}\n"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import hashlib
 import json
@@ -14,11 +13,12 @@ import jinja2
 from dvc.exceptions import DvcException
 
 from pipeline.experiment.files import read_text, write_atomically
-from pipeline.experiment.paths import LOCK_FILE, LOGS, MODELS, PROVENANCE, VIDEO
+from pipeline.experiment.paths import EVALUATION, LOCK_FILE, LOGS, MODELS, PROVENANCE, VIDEO
 from pipeline.experiment.records import read_records, record_of
-from tools.compare import NOTE, compare, tables_of
+from tools.compare import arguments, compare, load_groups, note, tables_of
 from tools.comparison.pictures import draw
-from tools.comparison.runs import Groups, Run, differing, digests, load_groups
+from tools.comparison.runs import Groups, Run, differing, digests
+from tools.replay import MARK
 from tools.verify import VERIFIED
 
 TEMPLATE = Path(__file__).parent / "comparison/report.html"
@@ -27,18 +27,16 @@ WEIGHTS = str(MODELS / "policy.safetensors")
 
 def main() -> None:
     """Write the report, and say where it is."""
-    parser = argparse.ArgumentParser(prog="make report", description=__doc__)
-    parser.add_argument("runs", nargs="+", help="commits, tags, experiments, studies, or CSV files")
-    parser.add_argument("--metric", default="return_mean", help="of metrics/evaluate.json; more is better")
+    parser = arguments("make report", __doc__)
     parser.add_argument("--to", type=Path, default=Path(LOGS) / "report.html")
     given = parser.parse_args()
-    write_atomically(given.to, page(load_groups(given.runs), given.metric).encode())
+    write_atomically(given.to, page(load_groups(given.runs, anew=given.evaluate), given.metric).encode())
     print(f"written: {given.to} ({given.to.stat().st_size / 1e6:.1f} MB)")
 
 
 def page(groups: Groups, metric: str) -> str:
     """Fill in the template; the same runs give the same text."""
-    described, against = tables_of(compare(groups, metric))
+    described, against = tables_of(compared := compare(groups, metric))
     first = {name: runs[0].params for name, runs in groups.items()}
     names = differing([*first.values()])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -46,10 +44,11 @@ def page(groups: Groups, metric: str) -> str:
         title=f"{metric} of {' | '.join(groups)}",
         groups=described,
         against=against,
-        note=NOTE,
-        params=[{"param": name} | {group: first[group].get(name) for group in groups} for name in names],
+        note=note(compared),
+        params=[{"param": name} | {group: first[group].get(name, "") for group in groups} for name in names],
         pictures=[*draw(groups, metric)],
         videos=[*_videos(groups)],
+        replays=[*_replays(groups)],
         runs=[_lineage(group, run) for group, runs in groups.items() for run in runs],
     )
 
@@ -61,6 +60,15 @@ def _videos(groups: Groups) -> Iterator[tuple[str, str]]:
     for name, runs in groups.items():
         if found := next(((run.seed, video) for run in runs if (video := _video(run))), None):
             yield f"{name}, seed {found[0]}", base64.b64encode(found[1]).decode()
+
+
+def _replays(groups: Groups) -> Iterator[tuple[str, str]]:
+    """Give the pages that ``make replay`` has made of the runs' policies."""
+    pages = [path.read_text() for path in sorted(Path(LOGS).glob("replay*.html"))]
+    for name, runs in groups.items():
+        for run in runs:
+            mark = MARK.format(json.loads(run.text(EVALUATION) or "{}").get("policy_sha256"))
+            yield from ((f"{name}, seed {run.seed}", page) for page in pages if page.rstrip().endswith(mark))
 
 
 def _video(run: Run) -> bytes:

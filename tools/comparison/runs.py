@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from tools.revisions import experiments, file_at
 
 EPISODES, CURVE = METRICS / "episodes.csv", METRICS / "learning_curve.csv"
 RETURN = "rollout/ep_rew_mean"  # the column of CURVE
+LONGEST = 60  # characters of a name in a table
 CONDITIONS = ("evaluate", "sim.project", "sim.task", "sim.physics", "env")  # params that two evaluations must share
 
 
@@ -33,6 +35,7 @@ class Run:
         metrics: Those of ``metrics/evaluate.json``, or the columns of a CSV.
         params: All but the seed, by their dotted paths; of a CSV, ``group`` alone.
         revision: The commit; empty for a CSV.
+        evaluated_anew: Whether ``metrics`` are of another environment than all that the commit has.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Run:
     metrics: dict[str, float]
     params: dict[str, Any]
     revision: str = ""
+    evaluated_anew: bool = False
 
     def text(self, path: Path) -> str:
         """Read a file of the run's commit; empty if it has none."""
@@ -57,25 +61,28 @@ class Run:
         return _yaml(self.text(LOCK_FILE)).get("stages", {})
 
     def table(self, path: Path) -> dict[str, list[float]]:
-        """Read a CSV of the run's commit, a list a column; empty if it has none."""
-        rows = [*csv.DictReader(self.text(path).splitlines())]
+        """Read a CSV of the run's commit, a list a column; empty if it has none that can be compared."""
+        rows = [] if self.evaluated_anew else [*csv.DictReader(self.text(path).splitlines())]
         return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
 
 
 Groups = dict[str, list[Run]]
 
 
-def load_groups(words: Iterable[str]) -> Groups:
-    """Read what ``words`` name, in groups of runs that differ in the seed alone.
+def load_runs(words: Iterable[str]) -> list[Run]:
+    """Read what ``words`` name.
 
     Args:
         words: Commits, tags, branches, experiments, studies, or CSV files with the columns group and seed.
 
     Raises:
-        UserError: If a word names nothing, a run was not evaluated, or two were evaluated differently.
+        UserError: If a word names nothing, or a run was not evaluated.
     """
-    runs = [run for word in words for run in _load(word)]
-    refuse_other_conditions(runs)
+    return [run for word in words for run in _load(word)]
+
+
+def in_groups(runs: list[Run]) -> Groups:
+    """Put runs that differ in the seed alone together."""
     together: dict[str, dict[int, Run]] = {}
     for run in runs:
         together.setdefault(json.dumps([run.params, run.inputs], sort_keys=True), {})[run.seed] = run
@@ -94,10 +101,13 @@ def refuse_other_conditions(runs: list[Run]) -> None:
         for name in differing([run.params, first.params]):
             if name.startswith(CONDITIONS):
                 values = " and ".join(f"{other.params.get(name)} in {other.name}" for other in (first, run))
-                raise UserError(f"compare: evaluated differently, and not to be compared: {name} is {values}")
+                raise UserError(
+                    f"RUNS: evaluated differently, and not to be compared: {name} is {values}; ARGS=--evaluate "
+                    "evaluates the policies of all anew, as params.yaml says"
+                )
         for name in differing([run.inputs, first.inputs]):
             if name.startswith(("assets", "tasks")):
-                raise UserError(f"compare: {run.name} and {first.name} are of another task: {name} differs")
+                raise UserError(f"RUNS: {run.name} and {first.name} are of another task: {name} differs")
 
 
 def differing(every: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -123,10 +133,10 @@ def _from_git(word: str) -> Run:
     try:
         revision = resolve_rev(SCM("."), word)
     except DvcException:
-        raise UserError(f"compare: {word} is no commit, experiment, study or CSV; see `dvc exp list -A`") from None
+        raise UserError(f"RUNS: {word} is no commit, experiment, study or CSV; see `dvc exp list -A`") from None
     metrics = json.loads(file_at(revision, str(EVALUATION), missing="{}"))
     if not metrics:
-        raise UserError(f"compare: {word} has no {EVALUATION}; `make repro` evaluates, and a commit keeps it")
+        raise UserError(f"RUNS: {word} has no {EVALUATION}; `make repro` evaluates, and a commit keeps it")
     params = dict(flat(_yaml(file_at(revision, str(PARAMS_FILE)))))
     numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
     return Run(word, params.pop("seed"), numbers, params, revision)
@@ -139,7 +149,7 @@ def _from_csv(path: Path) -> Iterator[Run]:
             group, seed = row.pop("group"), int(row.pop("seed"))
             yield Run(f"{group}, seed {seed}", seed, {name: float(row[name]) for name in row}, {"group": group})
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"compare: {path} is no CSV of group, seed and numbers ({error})") from None
+        raise UserError(f"RUNS: {path} is no CSV of group, seed and numbers ({error})") from None
 
 
 @functools.cache  # of a commit, which does not change: a table is in several pictures
@@ -161,10 +171,10 @@ def flat(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 
 
 def _names(groups: list[list[Run]]) -> list[str]:
-    """Name each group by the params that differ; groups that differ in code, by their first run."""
+    """Name each group by the params that differ; if they do not, or are many, by its first run, or that run's trial."""
     differ = differing([group[0].params for group in groups])
     names = [", ".join(f"{name}={group[0].params.get(name)}" for name in differ) for group in groups]
     names = [name.removeprefix("group=") for name in names]
-    return [
-        name if names.count(name) == 1 and name else group[0].name for name, group in zip(names, groups, strict=True)
-    ]
+    if len(set(names)) == len(names) and all(0 < len(name) <= LONGEST for name in names):
+        return names
+    return [re.sub(r"(-\d{4})-s\d+$", r"\1", group[0].name) for group in groups]

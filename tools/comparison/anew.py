@@ -1,0 +1,58 @@
+"""Runs that were evaluated in different environments, evaluated anew in one: that of this folder's params."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from dvc.api import DVCFileSystem
+from dvc.exceptions import DvcException
+
+from pipeline.experiment.errors import UserError, one_line
+from pipeline.experiment.paths import MODELS
+from tools.comparison.runs import Run
+
+POLICY_FILES = ("policy.json", "policy.safetensors")
+
+
+def evaluate_anew(runs: list[Run]) -> list[Run]:
+    """Evaluate the policies of all runs with ``evaluate``, ``sim`` and ``env`` of params.yaml; returns runs with these.
+
+    Raises:
+        UserError: If a run has no policy, or one that nobody can bring.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folders = [bring_policy(run, Path(name) / str(number)) for number, run in enumerate(runs)]
+        table = Path(name) / "evaluation"
+        command = [sys.executable, "-m", "tools.evaluate", "--to", table, *folders]  # a simulator sets up its process
+        if code := subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+            sys.exit(code)
+        with (table / "evaluation.csv").open(newline="") as file:
+            rows = {row["policy"]: row for row in csv.DictReader(file)}
+    metrics = [
+        {name: float(rows[str(folder)][name]) for name in run.metrics}
+        for run, folder in zip(runs, folders, strict=True)
+    ]
+    return [dataclasses.replace(run, metrics=own, evaluated_anew=True) for run, own in zip(runs, metrics, strict=True)]
+
+
+def bring_policy(run: Run, folder: Path) -> Path:
+    """Bring a run's policy from DVC's cache, or its remote, into ``folder``.
+
+    Raises:
+        UserError: If it has none, or neither has it.
+    """
+    if not run.revision:
+        raise UserError(f"RUNS: {run.name} is of a CSV, which has no policy to evaluate")
+    folder.mkdir(parents=True)
+    try:
+        files = DVCFileSystem(".", rev=run.revision)
+        for name in POLICY_FILES:
+            files.get_file(str(MODELS / name), str(folder / name))
+    except (DvcException, OSError) as error:
+        raise UserError(f"RUNS: the policy of {run.name} cannot be brought: {one_line(error)}") from None
+    return folder
