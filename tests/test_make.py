@@ -179,6 +179,7 @@ def test_policies_to_disturb_reach_the_tool_and_are_otherwise_the_trained_one(pl
     tool = ["python", "-m", "tools.robustness"]
     assert asked(place, "robustness", "POLICY=pretrained other") == [[*tool, "pretrained", "other"]]
     assert asked(place, "robustness") == [[*tool, "models"]]
+    assert asked(place, "robustness", "RUNS=main mine") == [[*tool, "--runs", "main", "mine"]]
 
 
 def test_isaac_sim_comes_from_the_index_that_is_named_and_not_without_one(place: Project):

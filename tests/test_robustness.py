@@ -116,16 +116,23 @@ def test_results_are_sorted_and_written_by_the_digest_with_a_table_and_a_picture
     rows = [{"engine": engine, "factor": name, "value": value} | rate for engine in robustness.ENGINES
             for name, value in GROUPS]  # fmt: skip
     params: Any = SimpleNamespace(sim=SimpleNamespace(task="Cart"), evaluate=SimpleNamespace(seed=7))
-    *files, picture = robustness.write(params, {"a": rows, "b": rows}, ["0" * 64, "1" * 64])
+    files = robustness.write(params, [rows, rows], ["0" * 64, "1" * 64])
     assert [path.name for path in files] == [f"{'0' * 12}.json", f"{'1' * 12}.json"]
     written = json.loads(files[1].read_text())
     assert (written["task"], written["seed"], written["policy_sha256"]) == ("Cart", 7, "1" * 64)
     assert written["results"] == sorted(rows, key=lambda row: (row["engine"], row["factor"], row["value"]))
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    robustness.draw({"a": rows, "b": rows}, tmp_path / "success.png")
+    assert (tmp_path / "success.png").read_bytes().startswith(b"\x89PNG")
     lines = robustness.table({"a": rows}).splitlines()
     assert lines[1] == "a on physx: value: success rate (mean return)"
     assert lines[2].split() == ["nominal", ":", "50%", "(", "2.50)"]
     assert len(lines) == 2 * (3 + len(FACTORS))
+
+
+@pytest.mark.unit
+def test_policies_of_one_folder_are_averaged_group_by_group():
+    rows = [[{"success_rate": rate, "return_mean": 2 * rate} for rate in rates] for rates in ((1.0, 0.5), (0.0, 0.5))]
+    assert robustness.mean(rows) == [{"success_rate": 0.5, "return_mean": 1.0}] * 2
 
 
 @pytest.mark.unit

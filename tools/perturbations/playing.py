@@ -16,15 +16,20 @@ from pipeline.experiment.params import Params
 from pipeline.experiment.stage import process
 from tools.perturbations.factors import GROUPS
 
+ENGINES = ("physx", "newton_mjwarp")
 MOST_EPISODES, SIDE_BY_SIDE = 100, 20  # of a group: PhysX starts and steps fastest with some hundred environments
 Result = dict[str, Any]  # a group's engine, factor, value, success_rate and return_mean
 
 
 def main() -> None:
-    """Play the policies in folders on an engine, and write the results into a file, in the order of the folders."""
+    """Play policies on an engine, and write into a file the results of each, or why there are none."""
     physics, target, *folders = sys.argv[1:]
     with process("robustness", "stopped; nothing was written") as params:
-        write_json(Path(target), {"policies": play_all(params, physics, [Path(folder) for folder in folders])})
+        try:
+            content = {"policies": play_all(params, physics, [Path(folder) for folder in folders])}
+        except UserError as error:
+            content = {"refused": str(error)}  # for the parent to say once: the other engine refuses the same
+        write_json(Path(target), content)
 
 
 def play_all(params: Params, physics: str, folders: list[Path]) -> list[list[Result]]:
@@ -79,8 +84,9 @@ def _play(env: Any, robot: Any, policy: Any, physics: str, params: Params, size:
     policy.check_matches(params.sim.task, env.observation_space, env.action_space)
     count = math.ceil(min(MOST_EPISODES, params.evaluate.episodes) / size)
     seeds = range(params.evaluate.seed, params.evaluate.seed + count)
-    bar = tqdm(seeds, unit="round", desc=f"{physics}, {policy.sha256[:12]}", position=1, leave=False)
-    rows = [row for seed in bar for row in _play_round(env, robot, policy, size, seed)]
+    title = f"{physics}, {policy.sha256[:12]}"
+    with tqdm(seeds, title, unit="round", position=ENGINES.index(physics), leave=False, disable=False) as bar:
+        rows = [row for seed in bar for row in _play_round(env, robot, policy, size, seed)]
     return [
         {"engine": physics, "factor": name, "value": value}
         | summarize([row for row in rows if row["environment"] // size == group])

@@ -11,6 +11,8 @@ from optuna.trial import FrozenTrial
 from pipeline.experiment.paths import LOGS
 from tools.studies.trials import at_head, best_experiment, complete, failed
 
+LONGEST = 100  # characters of a trial's params in the table
+
 
 def summary(study: Study) -> str:
     """Write a table of the trials, the best first, and what to do with the best and with those that failed."""
@@ -58,4 +60,5 @@ def draw(study: Study, metric: str) -> list[Path]:
 
 def _row(trial: FrozenTrial) -> str:
     params = ", ".join(f"{name}={value}" for name, value in trial.params.items())
-    return f"{trial.number:>6} {trial.value:>10.4f} {trial.user_attrs['spread']:>9.4f}  {params}"
+    short = params if len(params) <= LONGEST else f"{params[:LONGEST]} ..."
+    return f"{trial.number:>6} {trial.value:>10.4f} {trial.user_attrs['spread']:>9.4f}  {short}"
