@@ -27,7 +27,7 @@ def main() -> None:
 def play(params: Any, folders: list[Path], num_envs: int, port: int) -> None:
     """Start the simulator with the page, and play; returns at no time."""
     from pipeline.simulation import configuration, launch
-    from tools.player.page import HOST, server_of, show_on_a_page
+    from tools.player.page import HOST, look_at_all, server_of, show_on_a_page
     from tools.player.player import Player
     from tools.player.policies import Policies
 
@@ -37,9 +37,8 @@ def play(params: Any, folders: list[Path], num_envs: int, port: int) -> None:
     log = Path(LOGS) / "play.log"
     log.parent.mkdir(exist_ok=True)
     with launch.running(params.sim, cfg, log) as env:
-        x, y, z = params.render.camera.target
-        camera = params.render.camera.model_copy(update={"target": (x, y, z - 1.0)})  # a phone has controls below
-        server = server_of(env, camera)
+        server = server_of(env, params.render.camera)
+        look_at_all(server, env, params.render.camera)
         print(f"play at http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
         Player(env, policies, server).run()
 

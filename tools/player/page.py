@@ -6,12 +6,15 @@ import math
 import socket
 from typing import Any
 
+import numpy as np
 from isaaclab_visualizers.viser import ViserVisualizerCfg
+from viser import ClientHandle, ViserServer
 
 from pipeline.experiment.params import Camera
 from pipeline.simulation.tensor_env import TensorEnv
 from pipeline.video.framing import FILM_WIDTH
 
+AROUND = 1.0  # m about the outermost environment that should be seen, too
 HOST = "127.0.0.1"  # and not the network: whoever reaches the page plays
 
 
@@ -48,3 +51,17 @@ def server_of(env: TensorEnv, camera: Camera) -> Any:
     server.initial_camera.position, server.initial_camera.look_at = camera.eye, camera.target
     server.initial_camera.fov = 2 * math.atan(FILM_WIDTH / 2 / camera.focal_length * 9 / 16)  # rad, from top to bottom
     return server
+
+
+def look_at_all(server: ViserServer, env: TensorEnv, camera: Camera) -> None:
+    """Let each browser look as ``camera`` does, from so far that its picture is wide enough for all environments."""
+    origins = env.task.scene.env_origins.cpu().numpy()
+    middle, eye, target = origins.mean(axis=0), np.array(camera.eye), np.array(camera.target)
+    reach = np.linalg.norm(origins - middle, axis=1).max() + AROUND
+
+    @server.on_client_connect
+    def look(client: ClientHandle) -> None:
+        away = reach / math.tan(client.camera.fov / 2) / client.camera.aspect
+        scale = max(1, away / np.linalg.norm(eye - target))
+        above_the_controls = middle + target - (0, 0, scale)  # which a phone has below
+        client.camera.position, client.camera.look_at = middle + target + scale * (eye - target), above_the_controls

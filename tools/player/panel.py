@@ -31,6 +31,7 @@ class Panel:
     def __init__(self, server: ViserServer, first: str, reset: Act, pushes: Mapping[str, Act]) -> None:
         gui = self._gui = server.gui
         gui.reset()
+        gui.configure_theme(control_layout="collapsible")  # beside the scene, and not over it
         self.wishes: SimpleQueue[Act] = SimpleQueue()
         self.paused, self.single_step = False, False
         self._data: dict[str, dict[str, deque[float]]] = {}
