@@ -88,6 +88,12 @@ def test_what_was_evaluated_differently_is_not_compared(
         load_groups(["one", "other"])
 
 
+def test_an_env_that_changes_nothing_is_none(repository: Project):
+    save_run(repository, "one", 1.0, {"seed": 1})
+    save_run(repository, "other", 1.0, {"seed": 2, "env": {"events": {}}})
+    assert [len(runs) for runs in load_groups(["one", "other"]).values()] == [2]
+
+
 def test_a_word_that_names_nothing_is_refused(repository: Project):
     save_run(repository, "one", 1.0, {})
     with pytest.raises(UserError, match="two is no commit"):
