@@ -235,6 +235,15 @@ def test_what_is_not_committed_or_is_another_study_is_refused(project: Project):
     assert "has no return; did you mean return_mean?" in project.run(*STUDY, check=False).stderr
 
 
+def test_a_metric_that_the_commit_does_not_have_is_refused_before_anything_runs(project: Project):
+    (project.folder / "metrics").mkdir()
+    (project.folder / "metrics" / "evaluate.json").write_text('{"return_mean": 1.0}')
+    project.commit("A run")
+    write_study(project, metric="return")
+    assert "HEAD has no return; did you mean return_mean?" in project.run(*STUDY, check=False).stderr
+    assert started(project) == []
+
+
 def test_a_run_that_is_killed_without_a_word_has_failed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pools, "RUN", ("-c", "import os; os.kill(os.getpid(), 9)"))
     with pools.Local("cpu", slots=1) as pool:

@@ -30,8 +30,8 @@ def main() -> None:
     parser.add_argument("policy", nargs="+", help="folder with a policy, or with folders of policies")
     parser.add_argument("--runs", action="store_true", help="not folders, but commits, tags, experiments or studies")
     given = parser.parse_args()
-    with process("robustness", "stopped; nothing was written") as params, tempfile.TemporaryDirectory() as name:
-        found = bring(given.policy, Path(name)) if given.runs else find(given.policy)
+    with process("robustness", "stopped; nothing was written") as params, tempfile.TemporaryDirectory() as brought:
+        found = bring(given.policy, Path(brought)) if given.runs else find(given.policy)
         folders = [policy for policies in found.values() for policy in policies]
         digests = [policy.sha256 for policy in load_policies(folders, params.sim.task).values()]
         FOLDER.mkdir(parents=True, exist_ok=True)

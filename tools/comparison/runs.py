@@ -137,10 +137,9 @@ def _from_git(word: str) -> Run:
     metrics = json.loads(file_at(revision, str(EVALUATION), missing="{}"))
     if not metrics:
         raise UserError(f"RUNS: {word} has no {EVALUATION}; `make repro` evaluates, and a commit keeps it")
-    params = dict(flat(_yaml(file_at(revision, str(PARAMS_FILE)))))
-    params = {
-        name: value for name, value in params.items() if not (name.startswith("env") and value == {})
-    }  # no change
+    content = _yaml(file_at(revision, str(PARAMS_FILE)))
+    # An empty mapping under env changes nothing.
+    params = {name: value for name, value in flat(content) if value != {} or not name.startswith("env")}
     numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
     return Run(word, params.pop("seed"), numbers, params, revision)
 

@@ -64,6 +64,8 @@ def _check_may_begin(path: Path, settings: Settings) -> None:
             "and undo the rest with `git checkout HEAD <file>`"
         )
     check_values(path, settings)
+    if _numbers("HEAD") and "sim.task" not in settings.params:  # another task has other metrics
+        _metric("HEAD", settings.metric)
     if names := experiments(path.stem):
         raise UserError(
             f"study: there is an experiment {min(names)} of another study of that name; rename {path}, or "
@@ -194,9 +196,13 @@ def average(values: Mapping[int, float], kind: str) -> float:
     return float(trim_mean(list(values.values()), 0.25 if kind == "interquartile_mean" else 0.0))
 
 
-def _metric(name: str, metric: str) -> float:
+def _numbers(name: str) -> dict[str, float]:
     metrics = [json.loads(file_at(name, str(path), missing="{}")) for path in (TRAIN_METRICS, EVALUATION)]
-    numbers = {key: float(value) for one in metrics for key, value in one.items() if isinstance(value, int | float)}
+    return {key: float(value) for one in metrics for key, value in one.items() if isinstance(value, int | float)}
+
+
+def _metric(name: str, metric: str) -> float:
+    numbers = _numbers(name)
     if metric not in numbers:
         raise UserError(f"study: metric: {name} has no {metric}; {did_you_mean(metric, numbers)}")
     return numbers[metric]
