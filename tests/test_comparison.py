@@ -197,3 +197,26 @@ def test_the_interquartile_mean_leaves_out_the_outer_quarters():
 
 def test_the_performance_profile_is_the_share_above():
     assert statistics.performance_profile([1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 2.5, 4.0]).tolist() == [1, 0.75, 0.5, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "a.csv has no rows"),
+        ("group,seed,return_mean\n", "a.csv has no rows"),
+        ("group,seed,return_mean\na,1,nan\n", "a, seed 1, has a value that is not finite"),
+        ("seed,return_mean\n1,2\n", "is no CSV of group, seed and numbers"),
+    ],
+)
+def test_a_csv_that_says_nothing_is_refused(repository: Project, content: str, said: str):
+    (repository.folder / "a.csv").write_text(content)
+    with pytest.raises(UserError, match=said):
+        load_groups(["a.csv"])
+
+
+def test_beside_a_commit_the_groups_of_a_csv_keep_their_names(repository: Project, capsys: pytest.CaptureFixture[str]):
+    save_run(repository, "one", 1.0, {"seed": 1})
+    file = repository.folder / "a.csv"
+    file.write_text("\ufeffgroup,seed,return_mean\na,1,1\na,2,2\nb,1,1\n")
+    assert [*load_groups(["one", "main", "a.csv"])] == ["one", "a", "b"]
+    assert "main is left out: one has the same params, seed and code" in capsys.readouterr().err

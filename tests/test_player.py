@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -12,8 +13,11 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page
+from scipy import ndimage
 
 from tests.conftest import Project, wait_until
 from tests.pages import CHROMIUM, Complaints, listen, opened_browser
@@ -94,6 +98,30 @@ def test_the_page_shows_the_scene_without_a_complaint(opened: tuple[Page, Compla
     assert complaints == []
 
 
+def test_all_cartpoles_are_in_the_picture_also_of_a_page_that_is_loaded_later(
+    played: tuple[subprocess.Popen[str], str], opened: tuple[Page, Complaints], browser: Browser
+):
+    page, _ = opened
+    pause_at_the_start(page)
+    soon(page, lambda: carts(page) == 2)
+    for width, height in ((800, 600), (390, 844)):
+        later = browser.new_page(viewport={"width": width, "height": height})
+        later.goto(played[1])
+        soon(later, lambda later=later: carts(later) == 2)
+        later.close()
+
+
+def carts(page: Page) -> int:
+    """Count what has the colour of a cart, on which no control and no axis is."""
+    drawn = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
+    red, excess = drawn[..., 0], drawn[..., 2] - drawn[..., 0]
+    blocks = ndimage.binary_opening((red > 80) & (red < 130) & (excess > 45) & (excess < 90))
+    joined = ndimage.binary_dilation(blocks, iterations=4)  # a pole stands before the middle of its cart
+    labels = np.zeros(joined.shape, dtype=np.int32)
+    ndimage.label(joined, output=labels)
+    return int(labels.max())
+
+
 def pause_at_the_start(page: Page) -> None:
     """Pause, and begin an episode, lest one ends at the step that is looked at."""
     if page.get_by_role("button", name="Pause").count():
@@ -123,7 +151,7 @@ def test_a_seed_brings_the_same_start_again(opened: tuple[Page, Complaints]):
     page, _ = opened
     pause_at_the_start(page)
     start = state(page)
-    page.keyboard.press("s")
+    page.keyboard.press("n")
     soon(page, lambda: state(page) != start)
     page.keyboard.press("r")
     soon(page, lambda: state(page) == start)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Sim
 from pipeline.experiment.paths import CHECKPOINTS, LOGS, MODELS
 from pipeline.experiment.stage import process
@@ -20,6 +21,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080)
     given = parser.parse_args()
     with process("play", "ended") as params:
+        if given.num_envs < 1 or not 0 < given.port < 65536:
+            raise UserError("--num-envs is at least 1, and --port a number from 1 to 65535")
         sim = params.sim.model_copy(update={"physics": given.physics or params.sim.physics})
         play(params.model_copy(update={"sim": sim}), given.policy, given.num_envs, given.port)
 

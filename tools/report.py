@@ -37,7 +37,7 @@ def main() -> None:
 def page(groups: Groups, metric: str) -> str:
     """Fill in the template; the same runs give the same text."""
     described, against = tables_of(compared := compare(groups, metric))
-    first = {name: runs[0].params for name, runs in groups.items()}
+    first = {name: runs[0].params for name, runs in groups.items() if runs[0].revision}
     names = differing([*first.values()])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(TEMPLATE.read_text()).render(
@@ -45,17 +45,18 @@ def page(groups: Groups, metric: str) -> str:
         groups=described,
         against=against,
         note=note(compared),
-        params=[{"param": name} | {group: first[group].get(name, "") for group in groups} for name in names],
+        params=[{"param": name} | {group: first[group].get(name, "") for group in first} for name in names],
         pictures=[*draw(groups, metric)],
         videos=[*_videos(groups)],
         replays=[*_replays(groups)],
-        runs=[_lineage(group, run) for group, runs in groups.items() for run in runs],
+        runs=[_lineage(group, run) for group, runs in groups.items() for run in runs if run.revision],
     )
 
 
 def _videos(groups: Groups) -> Iterator[tuple[str, str]]:
     """Give the video of each group's first run that has one, if all start alike."""
-    if any(name.startswith("render.") for name in differing([runs[0].params for runs in groups.values()])):
+    first = [runs[0].params for runs in groups.values() if runs[0].revision]
+    if any(name.startswith("render.") for name in differing(first)):
         return
     for name, runs in groups.items():
         if found := next(((run.seed, video) for run in runs if (video := _video(run))), None):
@@ -85,8 +86,6 @@ def _video(run: Run) -> bytes:
 def _lineage(group: str, run: Run) -> dict[str, str]:
     """Say what a run is of, who made it, and whether it was verified here."""
     lock = run.text(LOCK_FILE)
-    if not lock:
-        return {"group": group, "run": run.name, "commit": "", "dvc.lock": "", "trained on": "", "verified": ""}
     made = record_of(read_records(run.text(PROVENANCE)), "train", digests(run.stages(), "train", "outs"))
     verified = [json.loads(line) for line in read_text(VERIFIED).splitlines()]
     results = [record["result"] for record in verified if record["commit"] == run.revision]

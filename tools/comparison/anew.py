@@ -26,7 +26,7 @@ def evaluate_anew(runs: list[Run]) -> list[Run]:
         UserError: If a run has no policy, or one that nobody can bring.
     """
     with tempfile.TemporaryDirectory() as name:
-        folders = [bring_policy(run, Path(name) / str(number)) for number, run in enumerate(runs)]
+        folders = [bring_policy(run, Path(name) / str(number) / run.name) for number, run in enumerate(runs)]
         table = Path(name) / "evaluation"
         command = [sys.executable, "-m", "tools.evaluate", "--to", table, *folders]  # a simulator sets up its process
         if code := subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:

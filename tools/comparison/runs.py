@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,8 @@ from tools.revisions import experiments, file_at
 EPISODES, CURVE = METRICS / "episodes.csv", METRICS / "learning_curve.csv"
 RETURN = "rollout/ep_rew_mean"  # the column of CURVE
 LONGEST = 60  # characters of a name in a table
-CONDITIONS = ("evaluate", "sim.project", "sim.task", "sim.physics", "env")  # params that two evaluations must share
+TASK = "sim.project", "sim.task"
+CONDITIONS = ("evaluate", *TASK, "sim.physics", "env")  # params that two evaluations must share
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,11 @@ def in_groups(runs: list[Run]) -> Groups:
     """Put runs that differ in the seed alone together."""
     together: dict[str, dict[int, Run]] = {}
     for run in runs:
-        together.setdefault(json.dumps([run.params, run.inputs], sort_keys=True), {})[run.seed] = run
+        seeds = together.setdefault(json.dumps([run.params, run.inputs], sort_keys=True), {})
+        if run.seed in seeds:
+            twin = seeds[run.seed].name
+            print(f"{run.name} is left out: {twin} has the same params, seed and code", file=sys.stderr)
+        seeds.setdefault(run.seed, run)
     groups = [[*seeds.values()] for seeds in together.values()]
     return dict(zip(_names(groups), groups, strict=True))
 
@@ -100,11 +107,10 @@ def refuse_other_conditions(runs: list[Run]) -> None:
     for run in (run for run in runs if run.revision):
         for name in differing([run.params, first.params]):
             if name.startswith(CONDITIONS):
-                values = " and ".join(f"{other.params.get(name)} in {other.name}" for other in (first, run))
-                raise UserError(
-                    f"RUNS: evaluated differently, and not to be compared: {name} is {values}; ARGS=--evaluate "
-                    "evaluates the policies of all anew, as params.yaml says"
-                )
+                values = " and ".join(f"{other.params.get(name, 'not set')} in {other.name}" for other in (first, run))
+                anew = "ARGS=--evaluate evaluates the policies of all anew, as params.yaml says"
+                advice = "" if name.startswith(TASK) else f"; {anew}"
+                raise UserError(f"RUNS: evaluated differently, and not to be compared: {name} is {values}{advice}")
         for name in differing([run.inputs, first.inputs]):
             if name.startswith(("assets", "tasks")):
                 raise UserError(f"RUNS: {run.name} and {first.name} are of another task: {name} differs")
@@ -146,12 +152,16 @@ def _from_git(word: str) -> Run:
 
 def _from_csv(path: Path) -> Iterator[Run]:
     try:
-        rows = [*csv.DictReader(path.read_text().splitlines())]
-        for row in rows:
-            group, seed = row.pop("group"), int(row.pop("seed"))
-            yield Run(f"{group}, seed {seed}", seed, {name: float(row[name]) for name in row}, {"group": group})
+        rows = [*csv.DictReader(path.read_text("utf-8-sig").splitlines())]
+        runs = [(row.pop("group"), int(row.pop("seed")), {name: float(row[name]) for name in row}) for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"RUNS: {path} is no CSV of group, seed and numbers ({error})") from None
+        raise UserError(f"RUNS: {path} is no CSV of group, seed and numbers ({error!r})") from None
+    if not runs:
+        raise UserError(f"RUNS: {path} has no rows")
+    for group, seed, values in runs:
+        if not all(map(math.isfinite, values.values())):
+            raise UserError(f"RUNS: {path}: {group}, seed {seed}, has a value that is not finite")
+        yield Run(f"{group}, seed {seed}", seed, values, {"group": group})
 
 
 @functools.cache  # of a commit, which does not change: a table is in several pictures
@@ -174,9 +184,10 @@ def flat(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 
 def _names(groups: list[list[Run]]) -> list[str]:
     """Name each group by the params that differ; if they do not, or are many, by its first run, or that run's trial."""
-    differ = differing([group[0].params for group in groups])
-    names = [", ".join(f"{name}={group[0].params.get(name)}" for name in differ) for group in groups]
-    names = [name.removeprefix("group=") for name in names]
-    if len(set(names)) == len(names) and all(0 < len(name) <= LONGEST for name in names):
-        return names
-    return [re.sub(r"(-\d{4})-s\d+$", r"\1", group[0].name) for group in groups]
+    first = [group[0] for group in groups]
+    differ = differing([run.params for run in first if run.revision])
+    names = [", ".join(f"{name}={run.params.get(name)}" for name in differ) for run in first if run.revision]
+    if len(set(names)) < len(names) or not all(0 < len(name) <= LONGEST for name in names):
+        names = [re.sub(r"(-\d{4})-s\d+$", r"\1", run.name) for run in first if run.revision]
+    of_git = iter(names)
+    return [next(of_git) if run.revision else run.params["group"] for run in first]

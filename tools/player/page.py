@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from isaaclab_visualizers.viser import ViserVisualizerCfg
-from viser import ClientHandle, ViserServer
+from viser import CameraHandle, ClientHandle, ViserServer
 
 from pipeline.experiment.params import Camera
 from pipeline.simulation.tensor_env import TensorEnv
 from pipeline.video.framing import FILM_WIDTH
 
-AROUND = 1.0  # m about the outermost environment that should be seen, too
+PHONE = 0.75  # width of a picture over its height, below which the controls lie over its lower half
+AROUND = 2.0  # m about the outermost environment that should be seen, too
 HOST = "127.0.0.1"  # and not the network: whoever reaches the page plays
 
 
@@ -37,7 +38,7 @@ def show_on_a_page(cfg: Any, num_envs: int, camera: Camera, port: int = 8080) ->
 
 def free_port(wanted: int) -> int:
     """Give the wanted port, or the next at which nobody answers."""
-    for port in range(wanted, wanted + 100):
+    for port in range(wanted, min(wanted + 100, 65536)):
         with socket.socket() as tried:
             if tried.connect_ex((HOST, port)):  # nobody answers there
                 return port
@@ -54,14 +55,28 @@ def server_of(env: TensorEnv, camera: Camera) -> Any:
 
 
 def look_at_all(server: ViserServer, env: TensorEnv, camera: Camera) -> None:
-    """Let each browser look as ``camera`` does, from so far that its picture is wide enough for all environments."""
+    """Let each browser look as ``camera`` does, from so far that its picture is wide enough for all environments.
+
+    A browser is sent to the eye of ``camera`` at some time of its start, and knows the width of its picture later. So
+    it is sent on until somebody has moved it.
+    """
     origins = env.task.scene.env_origins.cpu().numpy()
     middle, eye, target = origins.mean(axis=0), np.array(camera.eye), np.array(camera.target)
     reach = np.linalg.norm(origins - middle, axis=1).max() + AROUND
 
     @server.on_client_connect
     def look(client: ClientHandle) -> None:
-        away = reach / math.tan(client.camera.fov / 2) / client.camera.aspect
-        scale = max(1, away / np.linalg.norm(eye - target))
-        above_the_controls = middle + target - (0, 0, scale)  # which a phone has below
-        client.camera.position, client.camera.look_at = middle + target + scale * (eye - target), above_the_controls
+        sent = eye
+
+        def step_back(seen: CameraHandle) -> None:
+            nonlocal sent
+            scale = max(1, reach / math.tan(seen.fov / 2) / seen.aspect / np.linalg.norm(eye - target))
+            position = middle + target + scale * (eye - target)
+            untouched = any(np.allclose(seen.position, place, atol=0.01) for place in (eye, sent))
+            if untouched and not np.allclose(seen.position, position, atol=0.01):
+                shift = scale if seen.aspect < PHONE else 0.0  # m, upwards in the picture
+                seen.position, seen.look_at, sent = position, middle + target - (0, 0, shift), position
+
+        client.camera.fov = server.initial_camera.fov
+        client.camera.on_update(step_back)
+        step_back(client.camera)

@@ -14,8 +14,8 @@ SPEEDS = ("1/16", "1/8", "1/4", "1/2", "1", "2", "4", "as fast as it goes")
 HISTORY = 300  # steps in a plot
 COLORS = ("#3b82f6", "#ef4444", "#10b981", "#f59e0b", "#8b5cf6")
 Act = Callable[[], None]
-Key = Literal["A", "D", "J", "L", "P", "R", "S"]  # single keys that viser takes
-PUSH_KEYS: tuple[Key, ...] = ("A", "D", "J", "L")
+Key = Literal["F", "H", "J", "L", "N", "P", "R"]  # not A, D, E, Q, S and W, with which viser moves the camera
+PUSH_KEYS: tuple[Key, ...] = ("F", "H", "J", "L")
 
 
 class Panel:
@@ -39,7 +39,7 @@ class Panel:
         self.status = gui.add_markdown("")
         with gui.add_folder("Control"):
             self._pause = self._button("Pause", "P", self._toggle)
-            self._button("Single step", "S", self._step_once)
+            self._button("Single step", "N", self._step_once)
             self.speed = gui.add_dropdown("speed", SPEEDS, initial_value="1")
             self.seed = gui.add_number("seed", 0, min=0, step=1)
             self._button("Reset", "R", lambda: self.wishes.put(reset))
