@@ -116,7 +116,8 @@ def carts(page: Page) -> int:
     drawn = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
     red, excess = drawn[..., 0], drawn[..., 2] - drawn[..., 0]
     blocks = ndimage.binary_opening((red > 80) & (red < 130) & (excess > 45) & (excess < 90))
-    joined = ndimage.binary_dilation(blocks, iterations=4)  # a pole stands before the middle of its cart
+    # A pole stands before the middle of its cart.
+    joined = ndimage.binary_dilation(blocks, iterations=max(drawn.shape[1] // 100, 4))
     labels = np.zeros(joined.shape, dtype=np.int32)
     ndimage.label(joined, output=labels)
     return int(labels.max())

@@ -131,6 +131,7 @@ class Player:
     def _reset(self) -> None:
         self._env.seed(int(self._panel.seed.value))
         self._observations = self._env.reset_twice()
+        self._env.unwrapped.sim.render()  # else a page that is paused would show what was before
         self._record.clear(torch.ones(self._env.num_envs, dtype=torch.bool, device=self._env.sim_device))
 
     def _push(self, joint: str, velocity: float) -> None:
