@@ -1,4 +1,4 @@
-"""A real browser, for the tests of pages; it renders 3D without a GPU."""
+"""A real browser for the tests of pages. It renders 3D without a GPU."""
 
 from __future__ import annotations
 

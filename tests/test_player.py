@@ -112,7 +112,7 @@ def test_all_cartpoles_are_in_the_picture_also_of_a_page_that_is_loaded_later(
 
 
 def carts(page: Page) -> int:
-    """Count what has the colour of a cart, on which no control and no axis is."""
+    """Count the carts by their colour. No control and no axis has it."""
     drawn = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
     red, excess = drawn[..., 0], drawn[..., 2] - drawn[..., 0]
     blocks = ndimage.binary_opening((red > 80) & (red < 130) & (excess > 45) & (excess < 90))

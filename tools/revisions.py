@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.scm import SCM, resolve_rev
@@ -38,6 +40,12 @@ def experiments(study: str) -> set[str]:
     pattern = f"refs/exps/*/*/{study}-[0-9][0-9][0-9][0-9]-s*"
     listed = git("for-each-ref", "--format=%(refname)", pattern, blame=f"experiments of {study}")
     return {name.rpartition("/")[2] for name in listed.split()}
+
+
+def metrics_at(revision: str, *files: Path) -> dict[str, float]:
+    """Read the numbers in the metrics files of ``revision``; of a file that it does not have, none."""
+    contents = [json.loads(file_at(revision, str(path), missing="{}")) for path in files]
+    return {name: float(value) for one in contents for name, value in one.items() if isinstance(value, int | float)}
 
 
 def file_at(revision: str, path: str, missing: str | None = None) -> str:

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.paths import CHECKED, EVALUATION, LOCK_FILE, METRICS, PARAMS_FILE
-from tools.revisions import experiments, file_at
+from tools.revisions import experiments, file_at, metrics_at
 
 EPISODES, CURVE = METRICS / "episodes.csv", METRICS / "learning_curve.csv"
 RETURN = "rollout/ep_rew_mean"  # the column of CURVE
@@ -140,14 +140,13 @@ def _from_git(word: str) -> Run:
         revision = resolve_rev(SCM("."), word)
     except DvcException:
         raise UserError(f"RUNS: {word} is no commit, experiment, study or CSV; see `dvc exp list -A`") from None
-    metrics = json.loads(file_at(revision, str(EVALUATION), missing="{}"))
+    metrics = metrics_at(revision, EVALUATION)
     if not metrics:
         raise UserError(f"RUNS: {word} has no {EVALUATION}; `make repro` evaluates, and a commit keeps it")
     content = _yaml(file_at(revision, str(PARAMS_FILE)))
     # An empty mapping under env changes nothing.
     params = {name: value for name, value in flat(content) if value != {} or not name.startswith("env")}
-    numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
-    return Run(word, params.pop("seed"), numbers, params, revision)
+    return Run(word, params.pop("seed"), metrics, params, revision)
 
 
 def _from_csv(path: Path) -> Iterator[Run]:

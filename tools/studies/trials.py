@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -19,7 +18,7 @@ from scipy.stats import trim_mean
 
 from pipeline.experiment.errors import UserError, did_you_mean
 from pipeline.experiment.paths import EVALUATION, TRAIN_METRICS
-from tools.revisions import experiments, file_at, git
+from tools.revisions import experiments, git, metrics_at
 from tools.studies.settings import SET, Settings, check_values
 
 AGAIN = "again"  # an attribute of the trials that repeat another: its number
@@ -64,7 +63,8 @@ def _check_may_begin(path: Path, settings: Settings) -> None:
             "and undo the rest with `git checkout HEAD <file>`"
         )
     check_values(path, settings)
-    if _numbers("HEAD") and "sim.task" not in settings.params:  # another task has other metrics
+    # Another task has other metrics.
+    if metrics_at("HEAD", TRAIN_METRICS, EVALUATION) and "sim.task" not in settings.params:
         _metric("HEAD", settings.metric)
     if names := experiments(path.stem):
         raise UserError(
@@ -196,13 +196,8 @@ def average(values: Mapping[int, float], kind: str) -> float:
     return float(trim_mean(list(values.values()), 0.25 if kind == "interquartile_mean" else 0.0))
 
 
-def _numbers(name: str) -> dict[str, float]:
-    metrics = [json.loads(file_at(name, str(path), missing="{}")) for path in (TRAIN_METRICS, EVALUATION)]
-    return {key: float(value) for one in metrics for key, value in one.items() if isinstance(value, int | float)}
-
-
 def _metric(name: str, metric: str) -> float:
-    numbers = _numbers(name)
+    numbers = metrics_at(name, TRAIN_METRICS, EVALUATION)
     if metric not in numbers:
         raise UserError(f"study: metric: {name} has no {metric}; {did_you_mean(metric, numbers)}")
     return numbers[metric]
