@@ -97,6 +97,7 @@ evaluate: setup
 # Without the checkpoints, which the default in this file has for `evaluate`.
 ## Tell how policies do with other masses, lengths, frictions, forces, delays, noise and pushes (RUNS=, or POLICY=<folders>)
 robustness: setup
+	$(if $(RUNS),$(if $(filter command,$(origin POLICY)),$(error robustness takes RUNS or POLICY, not both)))
 	python -m tools.robustness $(if $(RUNS),--runs $(RUNS),$(if $(filter file,$(origin POLICY)),models,$(POLICY))) $(ARGS)
 
 ## Bring in a PPO model of stock SB3 (FROM=model.zip STATS=vecnormalize.pkl TASK=Isaac-Cartpole TO=pretrained TRUST=yes)

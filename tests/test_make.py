@@ -180,6 +180,8 @@ def test_policies_to_disturb_reach_the_tool_and_are_otherwise_the_trained_one(pl
     assert asked(place, "robustness", "POLICY=pretrained other") == [[*tool, "pretrained", "other"]]
     assert asked(place, "robustness") == [[*tool, "models"]]
     assert asked(place, "robustness", "RUNS=main mine") == [[*tool, "--runs", "main", "mine"]]
+    refused = place.run("make", "robustness", "RUNS=main", "POLICY=pretrained", check=False)
+    assert "robustness takes RUNS or POLICY, not both" in refused.stderr
 
 
 def test_isaac_sim_comes_from_the_index_that_is_named_and_not_without_one(place: Project):

@@ -72,3 +72,15 @@ def test_make_experiments_shows_every_param_that_differs_and_how_the_experiments
 
 def test_make_experiments_shows_how_they_did_also_where_all_did_the_same(clone: Project):
     assert set(shown(clone)["main"]) == {"Experiment", "return_mean", "success_rate"}
+
+
+def test_make_experiments_sums_up_what_differs_in_the_seed_alone_and_not_what_other_code_made(clone: Project):
+    for name, code in (("before", ""), ("after", "\n")):
+        with (clone.folder / "pipeline/experiment/errors.py").open("a") as file:
+            file.write(code)
+        for seed in (1, 2):
+            clone.edit_params({"seed": seed})
+            clone.run("dvc", "exp", "save", "--name", f"{name}-s{seed}")
+    _, *lines = clone.run("make", "--old-file=setup", "experiments").stdout.partition("\nseeds  ")[2].splitlines()
+    assert [line.split()[0] for line in lines] == ["2", "2"]
+    assert all("pipeline/experiment=" in line for line in lines)

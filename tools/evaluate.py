@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,7 @@ def evaluate(params: Params, folders: list[Path], target: Path) -> list[dict[str
     with launch.running(params.sim, cfg, target / "simulator.log") as env:
         for folder, policy in sorted(policies.items(), key=lambda item: item[1].timesteps):
             policy.check_matches(params.sim.task, env.observation_space, env.action_space)
+            print(folder.name, file=sys.stderr)  # whose bar comes next
             _, metrics = evaluate_policy(env, policy, params.evaluate)
             rows.append({"policy": str(folder), "timesteps": policy.timesteps, **metrics})
     return rows

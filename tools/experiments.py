@@ -27,18 +27,24 @@ def main() -> None:
 
 
 def _evaluated(shown: list[Any]) -> Iterator[tuple[Values, Values]]:
-    """List the params and the metrics of all experiments that were evaluated."""
+    """List the params, with the digests of what was read, and the metrics of all experiments that were evaluated."""
     for commit in shown:
         for experiment in commit["experiments"] or []:
             data = experiment["revs"][0]["data"] or {}
             params = data.get("params", {}).get(str(PARAMS_FILE), {}).get("data")
             metrics = data.get("metrics", {}).get(str(EVALUATION), {}).get("data")
             if params and metrics:
-                yield dict(flat(params)), metrics
+                yield dict(flat(params)) | _inputs(data), metrics
+
+
+def _inputs(data: Mapping[str, Any]) -> Values:
+    """Shorten the digests of the code and the data that an experiment read, apart from what it made itself."""
+    made = {*data["outs"], *data["metrics"], str(PARAMS_FILE)}
+    return {path: dep["hash"][:7] for path, dep in data["deps"].items() if dep["hash"] and path not in made}
 
 
 def _group(evaluated: Iterator[tuple[Values, Values]]) -> dict[str, dict[Any, Values]]:
-    """Put together what differs in the seed alone: by the other params, as JSON, the metrics by the seed."""
+    """Put together what differs in the seed alone: by all else, as JSON, the metrics by the seed."""
     groups: dict[str, dict[Any, Values]] = defaultdict(dict)
     for params, metrics in evaluated:
         seed = params.pop("seed", None)
@@ -52,7 +58,7 @@ def _lines(groups: Mapping[str, Mapping[Any, Values]]) -> Iterator[str]:
     differ = [name for name in names if len({json.dumps(params.get(name)) for params in every}) > 1]
     summaries = [_summary([*group.values()]) for group in groups.values()]
     width = max(map(len, summaries))
-    yield f"{'seeds':>5}  {'mean and spread':<{width}}  params that differ"
+    yield f"{'seeds':>5}  {'mean and spread':<{width}}  what differs"
     for params, group, summary in zip(every, groups.values(), summaries, strict=True):
         chosen = ", ".join(f"{name}={params.get(name)}" for name in differ)
         yield f"{len(group):>5}  {summary:<{width}}  {chosen}"

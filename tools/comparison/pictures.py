@@ -23,7 +23,8 @@ mpl.rcParams |= {"svg.hashsalt": "report", "svg.fonttype": "none", "font.size": 
 def draw(groups: Groups, metric: str) -> Iterator[tuple[str, str]]:
     """Draw what there is data for: a caption and an SVG each."""
     yield f"{metric} of each seed, and its mean with the 95% interval", _figure(_dots, groups, metric)
-    yield f"Share of the seeds above a {metric}", _figure(_profile, groups, metric)
+    if len({run.metrics[metric] for runs in groups.values() for run in runs}) > 1:
+        yield f"Share of the seeds above a {metric}", _figure(_profile, groups, metric)
     if any(run.table(CURVE) for runs in groups.values() for run in runs):
         yield "Return in training: the median over the seeds, and the range of all", _figure(_curves, groups, metric)
     if any(run.table(EPISODES) for runs in groups.values() for run in runs):
