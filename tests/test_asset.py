@@ -172,6 +172,9 @@ def test_looks_have_no_physics(asset: Path, looks: str) -> None:
 
 def main(engine: str, asset: str, output: str) -> None:
     """Run every experiment in an environment of its own and save what :class:`Motion` holds."""
+    from pipeline.experiment.numerics import pin_numerics
+
+    pin_numerics(threads=1)  # as a stage does, whose kernels Warp has then compiled already
     import torch
 
     from pipeline.experiment.params_file import load_params
