@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 
 from benchmarks.curves import stock
@@ -52,15 +53,17 @@ def main() -> None:
     cores, free = sorted(os.sched_getaffinity(0)), SimpleQueue[set[int]]()
     for number in range(given.at_a_time):
         free.put(set(cores[number :: given.at_a_time]))
-    rows = read_csv(RESULTS / f"{name}.csv")
+    rows, writing = read_csv(RESULTS / f"{name}.csv"), Lock()
 
     def train_all(seed: int) -> None:
         os.sched_setaffinity(0, mine := free.get())
-        for row in on_seed(trainers, machine, seed, count, {row["group"]: row for row in rows if row["seed"] == seed}):
-            print(row, flush=True)
-            rows.append(row)
-            save(name, machine, rows)
-            write_csv(RESULTS / f"{name}.csv", rows)
+        done = {row["group"]: row for row in rows if row["seed"] == seed}
+        for row in on_seed(trainers, machine, seed, count, done):
+            with writing:
+                print(row, flush=True)
+                rows.append(row)
+                save(name, machine, rows)
+                write_csv(RESULTS / f"{name}.csv", rows)
         free.put(mine)
 
     with ThreadPoolExecutor(given.at_a_time) as pool:

@@ -1,4 +1,4 @@
-"""What the same bits on every processor cost: the stages with and without `pipeline.numerics`, in turn."""
+"""What the same bits on every processor cost: the stages with and without `pipeline.experiment.numerics`, in turn."""
 
 from __future__ import annotations
 

@@ -7,4 +7,5 @@
 - ``video``: camera, frames, mp4
 - ``evaluation``: episodes and their statistics
 - ``training``: agent, learning, callbacks, checkpoints
+- ``card``: the model card, and the digests of all files
 """

@@ -56,6 +56,7 @@ def check_settings(params: Params) -> Policy | None:
     from pipeline.evaluation.episodes import find_criterion
     from pipeline.simulation import configuration, tracked
     from pipeline.training import agent
+    from pipeline.training.initial_policy import initial_policy
     from pipeline.video import camera
 
     cfg, registered = configuration.configure(params.sim, params.env, num_envs=params.train.num_envs, seed=params.seed)
@@ -64,8 +65,10 @@ def check_settings(params: Params) -> Policy | None:
     settings = agent.resolve_settings(
         params.ppo, registered, params.train.num_envs, deterministic=params.sim.deterministic
     )
-    initial = agent.initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
+    initial = initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
     camera.check(cfg, params.render)
+    if params.train.export_io_descriptors:
+        configuration.export_io_descriptors(cfg, Path(os.devnull))  # of which nothing is written here
     if params.train.video.interval:
         camera.check_target(params.train.video.camera, "train.video.camera")
     return initial.policy if initial else None
@@ -91,7 +94,6 @@ def start_simulator(params: Params, initial: Policy | None) -> None:
     from pipeline.simulation import configuration, launch
 
     log = Path(os.environ.get("DVC_ROOT", ".")) / LOGS / "check.log"
-    log.parent.mkdir(exist_ok=True)
     cfg, _ = configuration.configure(params.sim, params.env, num_envs=2, seed=params.seed)
     with launch.running(params.sim, cfg, log) as env:
         observations, actions = try_out(env, params.sim.task)

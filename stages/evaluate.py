@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.experiment.params import Params
-from pipeline.experiment.paths import METRICS, MODELS, TRAIN_METRICS
+from pipeline.experiment.paths import EPISODES, EVALUATION, MODELS, TRAIN_METRICS
 from pipeline.experiment.provenance import Run
 from pipeline.experiment.stage import run_stage
 
@@ -23,8 +23,8 @@ def evaluate(params: Params, run: Run) -> None:
         run.end_phase("start")
         episodes, metrics = evaluate_policy(env, policy, params.evaluate)
     run.end_phase("play")
-    write_rows(METRICS / "episodes.csv", episodes)
-    write_metrics(METRICS / "evaluate.json", metrics)
+    write_rows(EPISODES, episodes)
+    write_metrics(EVALUATION, metrics)
 
 
 if __name__ == "__main__":

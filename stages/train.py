@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.experiment.params import Params
-from pipeline.experiment.paths import METRICS, MODELS, TRAIN_METRICS
+from pipeline.experiment.paths import LEARNING_CURVE, MODELS, TRAIN_METRICS
 from pipeline.experiment.provenance import Run
 from pipeline.experiment.stage import run_stage
 
@@ -21,6 +21,7 @@ def train(params: Params, run: Run) -> None:
     from pipeline.simulation.signals import describe_signals
     from pipeline.training import agent
     from pipeline.training.clips import film_training
+    from pipeline.training.initial_policy import initial_policy
     from pipeline.training.learn import learn
     from pipeline.training.optimizer_state import OPTIMIZER_FILE, encode_optimizer
 
@@ -32,7 +33,7 @@ def train(params: Params, run: Run) -> None:
     settings = agent.resolve_settings(
         params.ppo, registered, params.train.num_envs, deterministic=params.sim.deterministic
     )
-    initial = agent.initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
+    initial = initial_policy(params.train.init_from, params.sim.task, settings, params.normalize)
     write_yaml(MODELS / "env.yaml", configuration.describe(cfg))
     timesteps = agent.total_timesteps(params.train, settings["n_steps"])
     described = agent.describe(settings, params.normalize, seed=params.seed, device=cfg.sim.device, timesteps=timesteps)
@@ -63,7 +64,7 @@ def train(params: Params, run: Run) -> None:
         export_onnx(MODELS / "policy.onnx", trained)
         trained.save(MODELS)
         write_atomically(MODELS / OPTIMIZER_FILE, encode_optimizer(model.policy.optimizer))
-        write_rows(METRICS / "learning_curve.csv", curve.rows)
+        write_rows(LEARNING_CURVE, curve.rows)
         write_metrics(TRAIN_METRICS, {**curve.summary(), "policy_sha256": trained.sha256})
         store.finish(MODELS / WEIGHTS_FILE)
 

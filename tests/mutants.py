@@ -31,6 +31,7 @@ from tests.conftest import ROOT, begin_repository
 
 # The files in which a fault changes a result, with the tests that are meant to notice it.
 TESTS = {
+    "pipeline/evaluation/cartpole.py": "test_evaluation",
     "pipeline/evaluation/episodes.py": "test_evaluation",
     "pipeline/evaluation/evaluate.py": "test_evaluation",
     "pipeline/evaluation/statistics.py": "test_statistics test_evaluation",
@@ -43,6 +44,7 @@ TESTS = {
     "pipeline/experiment/records.py": "test_records test_provenance_record",
     "pipeline/experiment/resume_store.py": "test_resume_store",
     "pipeline/policy/inference.py": "test_policy",
+    "pipeline/policy/network.py": "test_policy test_agent",
     "pipeline/policy/policy.py": "test_policy",
     "pipeline/policy/sb3_arguments.py": "test_policy test_agent",
     "pipeline/policy/schema.py": "test_policy test_export",
@@ -52,9 +54,10 @@ TESTS = {
     "pipeline/ppo/update.py": "test_ppo",
     "pipeline/ppo/vec_normalize.py": "test_vec_normalize test_ppo",
     "pipeline/simulation/tensor_env.py": "test_tensor_env",
-    "pipeline/training/agent.py": "test_agent test_initial_policy",
+    "pipeline/training/agent.py": "test_agent",
     "pipeline/training/callbacks.py": "test_callbacks",
     "pipeline/training/checkpoints.py": "test_checkpoints",
+    "pipeline/training/initial_policy.py": "test_initial_policy",
     "pipeline/training/optimizer_state.py": "test_training_state test_initial_policy",
     "pipeline/training/training_state.py": "test_training_state test_checkpoints test_initial_policy",
 }

@@ -70,6 +70,17 @@ def test_mini_batches_are_counted_in_the_rollout_unless_their_size_is_given(give
     assert "n_minibatches" not in settings
 
 
+@pytest.mark.parametrize("name", ["n_steps", "batch_size", "gamma"])
+def test_what_neither_the_registered_agent_nor_the_params_have_is_asked_for(name: str):
+    registered = {"n_steps": 8, "batch_size": 20, "gamma": 0.9, "policy": "MlpPolicy"}
+    without = {key: value for key, value in registered.items() if key != name}
+    with pytest.raises(
+        UserError, match=rf"^sim\.agent: the registered agent has no {name}; set it there, or under ppo"
+    ):
+        resolve(params(train={"num_envs": 10}), without)
+    assert resolve(params(train={"num_envs": 10}, ppo={name: registered[name]}), without) == registered
+
+
 def test_more_mini_batches_than_samples_are_one_sample_each():
     asked = {"n_minibatches": 1000, "normalize_advantage": False}
     assert resolve(params(train={"num_envs": 1}, ppo=asked), REGISTERED)["batch_size"] == 1

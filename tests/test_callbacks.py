@@ -73,3 +73,6 @@ def test_what_the_task_reports_is_averaged_over_the_newest_episodes_and_each_cou
     step(statistics, 3, reward=10.0, other=4.0)
     statistics._on_rollout_end()
     assert logged == {"task/reward": 8.0, "task/other": 3.0}
+    step(statistics, 1, reward=10.0, other=4.0, later=2.0)
+    statistics._on_rollout_end()
+    assert logged["task/later"] == 2.0, "which the episodes before did not have"

@@ -19,7 +19,7 @@ SIGNALS = {
     "observations": [{"name": "angle", "unit": "rad", "scale": 0.5, "offset": 0.1, "axis": [1.0, 0.0, 0.0]}],
     "actions": [{"name": "push", "unit": None, "scale": 100.0, "offset": 0.0, "axis": None}],
 }
-POLICY = {"task": "Toy", "timesteps": 2048, "seed": 3, "signals": SIGNALS}
+POLICY = {"task": "Toy", "agent": {}, "timesteps": 2048, "seed": 3, "signals": SIGNALS}
 EVALUATION = {
     "policy_sha256": "0" * 64,
     "return_high": 2.5,
@@ -47,6 +47,13 @@ def test_people_read_the_metrics_units_and_params():
     assert "| 0 | push |  | 100 | 0 |  |" in card
     assert "1,000 episodes with deterministic actions" in card
     assert "  physics: physx\n" in card
+
+
+@pytest.mark.unit
+def test_the_optimizers_state_is_of_the_optimizer_that_was_chosen():
+    assert "| Adam's state" in write_card(POLICY, EVALUATION, PARAMS)
+    chosen = {"policy_kwargs": {"optimizer_class": "optim.SGD"}}
+    assert "| SGD's state" in write_card(POLICY | {"agent": chosen}, EVALUATION, PARAMS)
 
 
 @pytest.mark.unit

@@ -277,7 +277,7 @@ def test_descriptions_of_observations_and_actions_are_written_into_the_folder_of
     cfg.export_io_descriptors = False
     configuration.export_io_descriptors(cfg, Path("logs/run"))
     assert (cfg.log_dir, cfg.export_io_descriptors) == ("logs/run", True)
-    with pytest.raises(UserError, match=r"^train\.export_io_descriptors: env\.export_io_descriptors: the task's"):
+    with pytest.raises(UserError, match=r"^train\.export_io_descriptors: only a manager-based task"):
         configuration.export_io_descriptors(task(), Path("logs/run"))
 
 

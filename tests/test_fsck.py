@@ -78,7 +78,7 @@ def test_what_nobody_has_whole_stays_broken_and_the_rest_is_repaired(whole: Stor
     damage(whole.object(whole.cache, POLICY))
     whole.object(whole.remote, POLICY).unlink()
     damage(whole.object(whole.remote, VIDEO))
-    assert "1 of 7 objects are broken; who has made them" in run(fsck.main, whole, "--repair")
+    assert "1 of 7 objects are broken; the machine that made them" in run(fsck.main, whole, "--repair")
     assert f"missing  in the cache: {POLICY} of workspace, v1" in capsys.readouterr().out
     whole.run("dvc", "repro")
     assert not run(fsck.main, whole, "--repair"), "it was made again, as the last sentence has it"

@@ -26,7 +26,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Normalize
 from pipeline.policy.policy import Policy
-from pipeline.training.agent import initial_policy
+from pipeline.training.initial_policy import initial_policy
 from tests.conftest import ROOT, Project
 from tests.toy_env import Toy, make_env
 from tools import import_model, read_sb3

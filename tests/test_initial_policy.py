@@ -16,9 +16,8 @@ from pipeline.policy.policy import Policy
 from pipeline.policy.sb3_arguments import ppo_arguments
 from pipeline.ppo.ppo import TensorPPO
 from pipeline.ppo.vec_normalize import TensorNormalize
-from pipeline.training import agent
+from pipeline.training.initial_policy import Start, initial_policy, load_start
 from pipeline.training.optimizer_state import OPTIMIZER_FILE, encode_optimizer
-from pipeline.training.training_state import Start, load_start
 from tests.conftest import ROOT
 from tests.toy_env import TensorToy
 
@@ -53,7 +52,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def initial(folder: str | Path, settings: dict[str, Any] = SETTINGS, *, observations: bool = True) -> Start | None:
     normalize = load_params(ROOT / "params.yaml").normalize.model_copy(update={"observations": observations})
-    return agent.initial_policy(str(folder), TASK, settings, normalize)
+    return initial_policy(str(folder), TASK, settings, normalize)
 
 
 def test_random_weights_are_no_policy():

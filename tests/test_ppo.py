@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
 from stable_baselines3 import PPO
-from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -24,7 +21,7 @@ from pipeline.ppo.ppo import TensorPPO
 from pipeline.ppo.update import Update
 from pipeline.ppo.vec_normalize import TensorNormalize
 from pipeline.training.callbacks import LearningCurve
-from tests.toy_env import Rough, TensorToy, Toy, make_env
+from tests.toy_env import Rough, TensorToy, make_env
 
 pytestmark = pytest.mark.unit
 
@@ -81,13 +78,6 @@ POLICY |= {"net_arch": {"pi": [6], "vf": []}, "activation_fn": torch.nn.PReLU}
 GSDE = {"full_std": False, "use_expln": True}
 
 
-class Scaled(FlattenExtractor):
-    """Features that are not the observations."""
-
-    def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        return 0.5 * super().forward(observations)
-
-
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize(
     ("settings", "normalization"),
@@ -120,12 +110,11 @@ class Scaled(FlattenExtractor):
         ({"policy_kwargs": {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": SGD}}, CLIPPED),
         ({"policy_kwargs": {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": NESTEROV}}, CLIPPED),
         ({"policy_kwargs": GSDE, "use_sde": True, "sde_sample_freq": 4}, CLIPPED),
-        ({"policy_kwargs": {"features_extractor_class": Scaled}}, CLIPPED),
     ],
     ids=[
         *("defaults", "observations as they are", "rewards as they are", "other weights of the loss", "decays"),
         *("early stop", "short gradients", "gSDE", "squashed", "SGD", "AdamW"),
-        *("Adam, decoupled", "policy and AdamW", "SGD, damped", "SGD, Nesterov", "gSDE, all", "features"),
+        *("Adam, decoupled", "policy and AdamW", "SGD, damped", "SGD, Nesterov", "gSDE, all"),
     ],
 )
 @pytest.mark.usefixtures("_same_order")
@@ -168,57 +157,6 @@ def test_the_fast_update_learns_what_the_plain_one_learns(settings: dict[str, An
         torch.testing.assert_close(fast.policy.state_dict()[name], weights, rtol=1e-4, atol=1e-5)
     for row, plain_row in zip(rows, plain_rows, strict=True):
         assert row == pytest.approx(plain_row, rel=1e-3, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("policy_kwargs", "name"),
-    [
-        ({"optimizer_class": torch.optim.RMSprop}, "RMSprop"),
-        ({"optimizer_class": torch.optim.Adamax}, "Adamax"),
-        ({"optimizer_kwargs": {"differentiable": True}}, "Adam with differentiable=True"),
-    ],
-)
-def test_an_optimizer_that_would_not_clip_the_gradients_is_refused(policy_kwargs: dict[str, Any], name: str):
-    with pytest.raises(ValueError, match=f"should be one of Adam, AdamW, SGD, with a fused step, and not {name}"):
-        TensorPPO("MlpPolicy", TensorNormalize(TensorToy()), **SETTINGS, policy_kwargs=policy_kwargs)  # type: ignore[arg-type]
-
-
-class Tall(Toy):
-    """A toy whose observations are a column."""
-
-    observation_space = Box(-np.inf, np.inf, (3, 1))
-
-    def _observe(self) -> np.ndarray:
-        return super()._observe()[:, np.newaxis]
-
-
-def test_observations_of_another_shape_are_flattened_as_sb3_does():
-    flat, tall = (learn(TensorPPO, TensorToy(cls=cls))[0] for cls in (Toy, Tall))
-    for name, weights in flat.policy.state_dict().items():
-        torch.testing.assert_close(tall.policy.state_dict()[name], weights, rtol=1e-4, atol=1e-5)
-
-
-OF_ONE_KIND = "observations should be a Box, and actions a flat one"
-
-
-@pytest.mark.parametrize(
-    ("spaces", "settings", "message"),
-    [
-        ({"action_space": Discrete(2)}, {}, OF_ONE_KIND),
-        ({"action_space": Box(-1, 1, (2, 2))}, {}, OF_ONE_KIND),
-        ({"observation_space": Discrete(3)}, {}, OF_ONE_KIND),
-        ({}, {"rollout_buffer_class": type("Other", (RolloutBuffer,), {})}, "rollout_buffer_class .* not taken"),
-        ({}, {"rollout_buffer_kwargs": {"gamma": 0.5}}, "rollout_buffer_class .* not taken"),
-    ],
-    ids=str,
-)
-def test_what_has_no_effect_here_or_fails_later_is_refused(spaces: dict, settings: dict, message: str):
-    cls = type("Other", (Toy,), spaces)
-    if "observation_space" in spaces:
-        with pytest.raises(ValueError, match="observations should be a Box, and not"):
-            TensorNormalize(TensorToy(cls=cls), norm_obs=False)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=message):
-        TensorPPO("MlpPolicy", TensorToy(cls=cls), **SETTINGS, **settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
@@ -270,41 +208,6 @@ def test_as_graphs_it_learns_the_same_bits_as_kernel_by_kernel(monkeypatch, sett
         assert (steps_of_the_optimizer(model) < STEPS) == ("target_kl" in settings)
         results.append([*model.policy.parameters(), env.obs_rms.mean, env.obs_rms.var, env.ret_rms.var])
     assert all(torch.equal(graphed, launched) for graphed, launched in zip(*results, strict=True))
-
-
-def test_stock_sb3_loads_what_it_saves(tmp_path):
-    ours, _ = learn(TensorPPO, TensorNormalize(TensorToy()))  # type: ignore[arg-type]
-    ours.save(tmp_path / "model.zip")
-    stock = PPO.load(tmp_path / "model.zip", device="cpu")
-    observations = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
-    np.testing.assert_array_equal(
-        stock.predict(observations, deterministic=True)[0], ours.predict(observations, deterministic=True)[0]
-    )
-    saved, loaded = (model.policy.optimizer.state_dict() for model in (ours, stock))
-    for number, state in saved["state"].items():
-        assert all(torch.equal(loaded["state"][number][name], value) for name, value in state.items())
-    (group,) = loaded["param_groups"]
-    assert (group["lr"], group["fused"], group["capturable"]) == (pytest.approx(3e-3), None, False)
-    assert not [name for name in vars(stock) if type(getattr(stock, name)).__module__.startswith("pipeline")]
-
-
-def test_loaded_it_goes_on_as_it_was(tmp_path):
-    """The model that was loaded learns, on the same random numbers, what the one that was saved goes on to learn."""
-    ours, _ = learn(TensorPPO, TensorNormalize(TensorToy()))  # type: ignore[arg-type]
-    ours.save(tmp_path / "model.zip")
-    ours.set_env(TensorNormalize(TensorToy()))  # type: ignore[arg-type]
-    loaded = TensorPPO.load(tmp_path / "model.zip", TensorNormalize(TensorToy()), device="cpu")  # type: ignore[arg-type]
-    for model in (ours, loaded):
-        model.set_random_seed(2)
-        model.learn(TIMESTEPS)
-    assert steps_of_the_optimizer(loaded) == 2 * STEPS
-    for name, weights in ours.policy.state_dict().items():
-        assert torch.equal(loaded.policy.state_dict()[name], weights)
-
-
-def test_to_go_on_from_the_last_observations_is_refused_since_they_are_not_saved(tmp_path):
-    with pytest.raises(ValueError, match="force_reset=False would go on from the last observations"):
-        TensorPPO.load(tmp_path / "model.zip", force_reset=False)
 
 
 class Calls(BaseCallback):

@@ -43,8 +43,9 @@ def test_each_factor_has_a_few_values_of_its_own_beside_the_nominal_one():
 
 @pytest.mark.unit
 def test_what_env_sets_of_an_engine_is_left_out_for_the_other():
-    env = {"sim.physics.x": 1, "sim.dt": 0.01, "sim": {"physics": {"y": 1}, "render_interval": 2}, "decimation": 4}
-    assert without_engine(env) == {"sim.dt": 0.01, "sim": {"render_interval": 2}, "decimation": 4}
+    both = {"sim.dt": 0.01, "sim.physics_material.static_friction": 0.1, "decimation": 4}
+    env = both | {"sim.physics.x": 1, "sim": {"physics": {"y": 1}, "render_interval": 2}}
+    assert without_engine(env) == both | {"sim": {"render_interval": 2}}
 
 
 class Cartpoles:

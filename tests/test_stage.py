@@ -113,7 +113,7 @@ def test_bad_params_are_refused_before_there_is_a_run(folder: Path):
 
 def test_only_a_stage_that_dvc_has_started_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch):
     asked: list[int] = []
-    monkeypatch.setattr(stage, "_end_with_parent", lambda: asked.append(os.getpid()))
+    monkeypatch.setattr(interruption, "end_with_parent", lambda: asked.append(os.getpid()))
     run(lambda: None)
     assert not asked
     monkeypatch.setenv("DVC_STAGE", "train")

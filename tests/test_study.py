@@ -327,6 +327,40 @@ cluster.shutdown()
 
 
 @pytest.mark.night
+def test_a_number_of_slots_below_one_is_refused(project: Project):
+    write_study(project)
+    refused = project.run(*STUDY[:-1], "-1", check=False)
+    assert refused.stderr == "study: SLOTS should be a number of runs, from 1 (given: -1)\n"
+
+
+# It ends at Ctrl-C once all four of them have been asked to.
+ENDS_WITH_THE_OTHERS = """
+import pathlib, signal, sys, time
+def end(*_):
+    pathlib.Path(sys.argv[1], sys.argv[2]).touch()
+    while len([*pathlib.Path(sys.argv[1]).iterdir()]) < 4:
+        time.sleep(0.05)
+    sys.exit(3)
+signal.signal(signal.SIGINT, end)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_all_runs_are_asked_to_end_before_any_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pools, "PATIENCE", 20.0)
+    command = [sys.executable, "-c", ENDS_WITH_THE_OTHERS, str(tmp_path)]
+    processes = [
+        subprocess.Popen([*command, str(number)], start_new_session=True, stdout=subprocess.PIPE, text=True)
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    pools._stop(processes)
+    assert [process.wait() for process in processes] == [3] * 4
+
+
 @pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed (`make setup-ray`)")
 def test_on_a_cluster_what_a_node_that_dies_was_running_is_run_by_another(project: Project, tmp_path: Path):
     project.run("git", "init", "--quiet", "--bare", str(tmp_path / "origin.git"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,36 +87,3 @@ def test_learning_that_is_switched_off_and_on_again_is_sb3s():
             np.testing.assert_allclose(pair[1].returns, pair[0].returns, rtol=1e-6)
     assert pair[1].ret_rms.count == pair[0].ret_rms.count == pytest.approx(4 * 7 * 3, abs=1e-3)
     np.testing.assert_allclose(pair[1].ret_rms.var, pair[0].ret_rms.var, rtol=1e-6)
-
-
-@pytest.mark.parametrize("settings", [{}, {"norm_obs": False, "norm_reward": False}], ids=["all", "nothing"])
-def test_what_was_normalised_can_be_had_as_it_was(settings: dict[str, Any]):
-    random = np.random.default_rng(0)
-    env = both(clip_obs=np.inf, clip_reward=np.inf, **settings)[1]
-    observations, rewards, _ = map(torch.from_numpy, step(env, random))
-    assert torch.equal(env.get_original_obs(), env.old_obs)
-    assert torch.equal(env.get_original_reward(), env.old_reward)
-    torch.testing.assert_close(env.unnormalize_obs(observations).float(), env.old_obs, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(env.unnormalize_reward(rewards).float(), env.old_reward)
-
-
-@pytest.mark.parametrize("settings", [{"clip_obs": 2.0, "gamma": 0.5, "training": False}, {"norm_obs": False}], ids=str)
-def test_stock_sb3_loads_what_it_saves_and_goes_on_alike(tmp_path: Path, settings: dict[str, Any]):
-    ours = both(**settings)[1]
-    random = np.random.default_rng(0)
-    ours.training = True
-    for _ in range(5):
-        step(ours, random)
-    ours.training = settings.get("training", True)
-    ours.save(str(tmp_path / "normalize.pkl"))
-    loaded = VecNormalize.load(str(tmp_path / "normalize.pkl"), DummyVecEnv([Rough] * 4))
-    assert type(loaded) is VecNormalize
-    assert (loaded.training, loaded.norm_obs, loaded.gamma) == (ours.training, ours.norm_obs, ours.gamma)
-    given = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
-    np.testing.assert_array_equal(loaded.normalize_obs(given), ours.normalize_obs(torch.from_numpy(given)))
-    np.testing.assert_array_equal(
-        loaded.normalize_reward(given[:, 0]), ours.normalize_reward(torch.from_numpy(given[:, 0]))
-    )
-    assert loaded.ret_rms.count == ours.ret_rms.count
-    with pytest.raises(NotImplementedError, match="stock VecNormalize"):
-        TensorNormalize.load(str(tmp_path / "normalize.pkl"), TensorToy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ def test_a_stage_that_did_not_come_out_as_recorded_is_not_called_reproduced(
     instead |= {"untrue": [], "run_again": {"train": Result(outcome, {})}, "machine": {"gpus": []}}
     for name, value in instead.items():
         monkeypatch.setattr(verify, name, lambda *_, value=value: value)
+    commits = iter(["verified", "made meanwhile"])
+    monkeypatch.setattr(verify, "commit_of", lambda _: next(commits))
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="verify: train is the first stage that"):
         verify.verify("HEAD")
     assert "reproduced" not in capsys.readouterr().out
+    assert json.loads(verify.VERIFIED.read_text())["commit"] == "verified"

@@ -13,9 +13,10 @@ from tabulate import tabulate
 
 from pipeline.evaluation.statistics import RATES
 from pipeline.experiment.errors import UserError
+from pipeline.experiment.paths import LEARNING_CURVE
 from tools.comparison import statistics
 from tools.comparison.anew import evaluate_anew
-from tools.comparison.runs import CURVE, RETURN, Groups, Run, in_groups, load_runs, refuse_other_conditions
+from tools.comparison.runs import RETURN, Groups, Run, in_groups, load_runs, refuse_other_conditions
 from tools.comparison.statistics import ENOUGH, Estimate, estimate
 
 SOLVED = 0.99  # of the episodes, from which on a seed counts as solved
@@ -83,15 +84,15 @@ def describe(runs: list[Run], metric: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "seeds": [run.seed for run in runs],
         "values": values,
-        "mean": estimate(statistics.mean, values),
-        "median": estimate(statistics.median, values),
+        "mean": estimate(np.mean, values),
+        "median": estimate(np.median, values),
         "interquartile_mean": estimate(statistics.interquartile_mean, values),
     }
     if rates := [run.metrics[name] for run in runs for name in RATES.values() if name in run.metrics]:
         found["solved"] = statistics.rate(sum(value >= SOLVED for value in rates), len(rates))
-    curves = [curve[RETURN] for run in runs if RETURN in (curve := run.table(CURVE))]
+    curves = [curve[RETURN] for run in runs if RETURN in (curve := run.table(LEARNING_CURVE))]
     if curves:
-        found["return_over_training"] = estimate(statistics.mean, [float(np.nanmean(curve)) for curve in curves])
+        found["return_over_training"] = estimate(np.mean, [float(np.nanmean(curve)) for curve in curves])
     return found
 
 

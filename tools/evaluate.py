@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ def main() -> None:
     """Print a table, and write it as CSV and as a picture; exits with 1 and a sentence for what cannot be evaluated."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("policy", nargs="+", type=Path, help="folder with a policy, or with folders of policies")
-    parser.add_argument("--to", type=Path, default=Path(LOGS) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_policies")
+    parser.add_argument("--to", type=Path, default=Path(LOGS) / f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}_policies")
     given = parser.parse_args()
     folders, target = given.policy, given.to
     with process("evaluate", "stopped; nothing was written") as params:

@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.experiment.params_file import flat
 from pipeline.experiment.paths import EVALUATION, PARAMS_FILE
-from tools.comparison.runs import flat
+from tools.comparison.runs import differing
 
 HEADLINES = ("return_mean", "success_rate", "survival_rate")
 Values = dict[str, Any]  # of params, by their paths
@@ -54,8 +55,7 @@ def _group(evaluated: Iterator[tuple[Values, Values]]) -> dict[str, dict[Any, Va
 
 def _lines(groups: Mapping[str, Mapping[Any, Values]]) -> Iterator[str]:
     every = [json.loads(params) for params in groups]
-    names = sorted({name for params in every for name in params})
-    differ = [name for name in names if len({json.dumps(params.get(name)) for params in every}) > 1]
+    differ = sorted(differing(every))
     summaries = [_summary([*group.values()]) for group in groups.values()]
     width = max(map(len, summaries))
     yield f"{'seeds':>5}  {'mean and spread':<{width}}  what differs"

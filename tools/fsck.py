@@ -46,7 +46,7 @@ def main() -> None:
 def _advice(tried: bool) -> str:
     if not tried:
         return "`make fsck REPAIR=yes` repairs what can be, the cache from the remote and the remote from the cache"
-    return "who has made them may have them: `make push` there; `make repro` makes those of the workspace"
+    return "the machine that made them may have them: `make push` there; `make repro` makes those of the workspace"
 
 
 def find(repo: Repo, revisions: list[str], cache: Store, remote: Store) -> list[Object]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pipeline.experiment.files import read_json, read_text, write_atomically
-from pipeline.experiment.paths import LOCK_FILE, METRICS, PROVENANCE
+from pipeline.experiment.paths import EVALUATION, LOCK_FILE, PROVENANCE
 from pipeline.experiment.provenance import versions
 from pipeline.experiment.records import Record, read_records, record_of, recorded_outputs
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 def row(record: Record, outputs: dict[str, str]) -> str:
     """Build the line of the table for a training and all outputs of its pipeline."""
-    evaluation = read_json(METRICS / "evaluate.json")
+    evaluation = read_json(EVALUATION)
     total = hashlib.sha256("".join(f"{path} {outputs[path]}\n" for path in sorted(outputs)).encode()).hexdigest()
     packages = ", ".join(versions()[name] for name in ("torch", "warp-lang", "newton"))
     policy, mean = evaluation["policy_sha256"], evaluation["return_mean"]

@@ -11,7 +11,7 @@ from pipeline.experiment.errors import UserError
 from tools.delivery import beside, put_in_place
 
 READER = (sys.executable, "-W", "ignore", "-m", "tools.read_sb3")
-SECONDS = 300  # to wait for it; it has fewer to work
+SECONDS = 300  # to wait for the reader, which may compute for fewer
 USAGE = (
     "import-model: say FROM=model.zip TASK=Isaac-Cartpole TO=<a new folder>, and STATS=vecnormalize.pkl if there is one"
 )
@@ -33,7 +33,7 @@ def main() -> None:
     if given["trust"] != "yes":
         raise UserError(WARNING)
     import_model(given["from"], given["stats"], given["task"], Path(given["to"]))
-    print(f"{given['to']} has the policy; play it with `make evaluate POLICY={given['to']}`")
+    print(f"{given['to']} has the policy; evaluate it with `make evaluate POLICY={given['to']}`")
 
 
 def import_model(model: str, statistics: str, task: str, target: Path) -> None:

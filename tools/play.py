@@ -36,13 +36,11 @@ def play(params: Any, folders: list[Path], num_envs: int, port: int) -> None:
 
     policies = Policies(folders, params.sim.task)
     cfg, _ = configuration.configure(params.sim, params.env, num_envs=num_envs, seed=params.evaluate.seed)
-    port = show_on_a_page(cfg, num_envs, params.render.camera, port)
-    log = Path(LOGS) / "play.log"
-    log.parent.mkdir(exist_ok=True)
-    with launch.running(params.sim, cfg, log) as env:
+    show_on_a_page(cfg, num_envs, params.render.camera, port)
+    with launch.running(params.sim, cfg, Path(LOGS) / "play.log") as env:
         server = server_of(env, params.render.camera)
         look_at_all(server, env, params.render.camera)
-        print(f"play at http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+        print(f"play at http://{HOST}:{server.get_port()} (Ctrl-C ends it)", flush=True)
         Player(env, policies, server).run()
 
 

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tqdm import trange
-
 from pipeline.experiment.files import write_atomically
 from pipeline.experiment.params import Params
 from pipeline.experiment.paths import LOGS, MODELS
@@ -32,22 +30,18 @@ def record(params: Params, folder: Path) -> str:
     """Play the episodes of the params' section ``render``; returns the page."""
     from pipeline.policy.policy import Policy
     from pipeline.simulation import configuration, launch
+    from pipeline.video.camera import play
     from tools.player.page import server_of, show_on_a_page
 
     render, policy = params.render, Policy.load(folder)
     cfg, _ = configuration.configure(params.sim, params.env, num_envs=render.num_envs, seed=render.seed)
     show_on_a_page(cfg, render.num_envs, render.camera)
-    log = Path(LOGS) / "replay.log"
-    log.parent.mkdir(exist_ok=True)
-    with launch.running(params.sim, cfg, log) as env:
+    with launch.running(params.sim, cfg, Path(LOGS) / "replay.log") as env:
         policy.check_matches(params.sim.task, env.observation_space, env.action_space)
         act, server = policy.for_inference(env.sim_device), server_of(env, render.camera)
         server.get_clients = lambda: {0: None}  # nobody looks on, and Isaac Lab would send nothing
         serializer: Any = server.get_scene_serializer()
-        observations = env.reset_twice()
-        length = render.length or env.unwrapped.max_episode_length
-        for _ in trange(render.episodes * length, unit="step", desc="replay"):
-            observations, *_ = env.step(act(observations))
+        for _ in play(env, act, render):
             serializer.insert_sleep(env.unwrapped.step_dt)
         return f"{serializer.as_html()}\n{MARK.format(policy.sha256)}\n"
 

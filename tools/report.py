@@ -13,7 +13,7 @@ import jinja2
 from dvc.exceptions import DvcException
 
 from pipeline.experiment.files import read_text, write_atomically
-from pipeline.experiment.paths import EVALUATION, LOCK_FILE, LOGS, MODELS, PROVENANCE, VIDEO
+from pipeline.experiment.paths import EVALUATION, LOCK_FILE, LOGS, MODELS, POLICY_FILES, PROVENANCE, VIDEO
 from pipeline.experiment.records import read_records, record_of
 from tools.compare import arguments, compare, load_groups, note, tables_of
 from tools.comparison.pictures import draw
@@ -22,7 +22,7 @@ from tools.replay import MARK
 from tools.verify import VERIFIED
 
 TEMPLATE = Path(__file__).parent / "comparison/report.html"
-WEIGHTS = str(MODELS / "policy.safetensors")
+WEIGHTS = str(MODELS / POLICY_FILES[1])
 
 
 def main() -> None:

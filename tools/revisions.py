@@ -13,13 +13,15 @@ from dvc.scm import SCM, resolve_rev
 from pipeline.experiment.errors import UserError, one_line
 
 
-def git(*arguments: str, given: str = "", blame: str) -> str:
-    """Run Git with ``given`` as its input, and return what it prints.
+def git(*arguments: str, given: str = "", folder: Path | None = None, blame: str) -> str:
+    """Run Git in ``folder``, or here, with ``given`` as its input, and return what it prints.
 
     Raises:
         UserError: If it fails: ``blame``, then what Git says.
     """
-    done = subprocess.run(["git", *arguments], input=given, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, input=given, capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode:
         raise UserError(f"{blame}: `git {arguments[0]}` failed: {one_line(done.stderr)}")
     return done.stdout.strip()

@@ -14,14 +14,11 @@ from typing import Any
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import read_json, write_json
 from pipeline.experiment.params import Params
-from pipeline.experiment.paths import LOGS
 from pipeline.experiment.stage import process
 from tools.evaluate import find_policies, load_policies
 from tools.perturbations.factors import FACTORS, NOMINAL
 from tools.perturbations.picture import draw
-from tools.perturbations.playing import ENGINES, Result
-
-FOLDER = Path(LOGS) / "robustness"
+from tools.perturbations.playing import ENGINES, FOLDER, Result
 
 
 def main() -> None:
@@ -34,7 +31,6 @@ def main() -> None:
         found = bring(given.policy, Path(brought)) if given.runs else find(given.policy)
         folders = [policy for policies in found.values() for policy in policies]
         digests = [policy.sha256 for policy in load_policies(folders, params.sim.task).values()]
-        FOLDER.mkdir(parents=True, exist_ok=True)
         engines = play(folders)
     results = [[row for engine in engines for row in engine[number]] for number in range(len(folders))]
     files = write(params, results, digests)

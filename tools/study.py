@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--again", type=int, help="the number of a trial that failed, to be tried once more")
     given = parser.parse_args()
     settings = load_settings(given.study)
+    if given.slots < 0:
+        raise UserError(f"study: SLOTS should be a number of runs, from 1 (given: {given.slots})")
     try:
         with FileLock(CLONES / f"{given.study.stem}.lock", blocking=False):
             remove_clones(given.study.stem)

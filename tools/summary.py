@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.experiment.files import read_json, read_text
-from pipeline.experiment.paths import LOCK_FILE, METRICS, MODELS, VIDEOS
+from pipeline.experiment.paths import EVALUATION, LOCK_FILE, MODELS, TRAIN_METRICS, VIDEOS
 from pipeline.experiment.records import Record, add_record, record_of, recorded_outputs, runs_here
 
 
 def main() -> None:
     """Print the evaluation and the places of the outputs."""
     made_here = {stage: taken for stage, record in complete_records().items() if (taken := record["seconds"]) >= 1}
-    trained, evaluated = (read_json(METRICS / f"{stage}.json") for stage in ("train", "evaluate"))
+    trained, evaluated = read_json(TRAIN_METRICS), read_json(EVALUATION)
     print()
     if evaluated.get("policy_sha256") != trained.get("policy_sha256"):
         print("return        not evaluated; run `make repro`")

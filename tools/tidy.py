@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from dvc.repo import Repo
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.paths import LOGS, RESUME
+from tools.revisions import git
 from tools.storage.outputs import files_in
 from tools.storage.store import State, Store
 
@@ -23,6 +24,8 @@ WHAT = {
     LOGS: "runs: their curves for TensorBoard, and what made them",
     RESUME: "trainings that were stopped, and could go on",
 }
+
+_git = partial(git, blame="nothing is deleted, since Git cannot tell what its commits name")
 
 
 def main() -> None:
@@ -69,13 +72,6 @@ def _named() -> set[str]:
     here = [Path(name) for name in listed if name] + [*Path(".dvc/tmp/exps").rglob("dvc.lock")]
     texts = [_git(*history), *(path.read_text(errors="replace") for path in here if path.is_file())]
     return {digest for text in texts for digest in re.findall(r"\b[0-9a-f]{32}(?:\.dir)?", text)}
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode:
-        raise UserError(f"nothing is deleted, since Git cannot tell what its commits name: {done.stderr}")
-    return done.stdout
 
 
 def _folders(root: str) -> list[Path]:

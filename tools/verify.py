@@ -37,8 +37,9 @@ def main() -> None:
 
 def verify(revision: str | None) -> None:
     """Verify ``revision``, or HEAD and the files here; exits if anything is not as recorded."""
+    commit = commit_of(revision or "HEAD")  # now: HEAD may move while the stages run
     with tempfile.TemporaryDirectory() as folder:
-        clone = check_out(revision or "HEAD", Path(folder) / "clone")
+        clone = check_out(commit, Path(folder) / "clone")
         stages = stages_that_were_run(clone)
         bring_tracked_data(clone)
         refuse([*untrue(clone, stages), *([] if revision else untrue(Path(), stages))])
@@ -48,18 +49,18 @@ def verify(revision: str | None) -> None:
     outcomes = {name: result.outcome for name, result in results.items()}
     count = sum(len(stage.outputs) for stage in stages.values())
     failed = any(outcome is not Outcome.EQUAL for outcome in outcomes.values())
-    remember(revision or "HEAD", verdict(outcomes) if failed else f"{count} of {count} outputs reproduced")
+    remember(commit, verdict(outcomes) if failed else f"{count} of {count} outputs reproduced")
     if failed:
         sys.exit("\n".join(["", *other_gpus(records, stages, machine()["gpus"]), f"verify: {verdict(outcomes)}"]))
     print(f"\nreproduced to the bit: {count} of {count} outputs")
 
 
-def remember(revision: str, result: str) -> None:
+def remember(commit: str, result: str) -> None:
     """Keep what became of a verification on this machine, unless the folder can only be read."""
     with contextlib.suppress(OSError):
         VERIFIED.parent.mkdir(exist_ok=True)
         with VERIFIED.open("a") as file:
-            file.write(json.dumps({"commit": commit_of(revision), "result": result}) + "\n")
+            file.write(json.dumps({"commit": commit, "result": result}) + "\n")
 
 
 def stages_that_were_run(clone: Path) -> dict[str, Recorded]:

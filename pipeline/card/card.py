@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from pipeline.experiment.policy_kwargs import optimizer_name
+
 # From what a robot measures to what its motors are told, for any policy that has these files.
 EXAMPLE = """\
 import json
@@ -36,7 +38,7 @@ UNITS = {"cart_displacement_max": "m", "effort_rms": "N", "length_mean": "steps"
 FILES = {
     "policy.onnx": "the policy alone, with its normalisation inside, in ONNX opset 12",
     "policy.safetensors, policy.json": "weights, and all that is needed to rebuild the policy; no pickle",
-    "optimizer.safetensors": "Adam's state at the end, to go on training from",
+    "optimizer.safetensors": "{optimizer}'s state at the end, to go on training from",
     "model.zip, model_vecnormalize.pkl": "for stock Stable-Baselines3, and `isaaclab play`",
     "checkpoints/": "the policy in the course of training, by timesteps",
     "env.yaml, agent.yaml": "the task and the agent, with every default",
@@ -88,7 +90,7 @@ files only from whom you trust. The others cannot.
 
 ## Files
 
-{_table(("file", "what"), FILES.items())}
+{_table(("file", "what"), _files(policy["agent"]))}
 
 `sha256sum -c SHA256SUMS` checks them.
 
@@ -113,6 +115,11 @@ beside this file, has the digests of all of them.
 
 The policy knows the simulated task that is named above and nothing else. Nobody has tried it on a real robot.
 """
+
+
+def _files(agent: Mapping[str, Any]) -> list[tuple[str, str]]:
+    optimizer = (agent.get("policy_kwargs") or {}).get("optimizer_class") or "Adam"  # SB3's own
+    return [(name, what.format(optimizer=optimizer_name(optimizer))) for name, what in FILES.items()]
 
 
 def _metadata(policy: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
+from scipy.stats import rankdata
 from tqdm import tqdm
 
 from pipeline.evaluation.cartpole import CartpoleRecord, find_cartpole
@@ -55,9 +55,7 @@ def play_episodes(
                     bar.update()
             record.clear(dones)
     rows = [row for rows in finished for row in rows]
-    order = np.argsort([row["return"] for row in rows], kind="stable")
-    shares = np.empty(len(rows))
-    shares[order] = np.arange(1, len(rows) + 1) / len(rows)
+    shares = rankdata([row["return"] for row in rows], "ordinal") / len(rows)
     return [{"episode": number} | row | {"share": shares[number]} for number, row in enumerate(rows)]
 
 

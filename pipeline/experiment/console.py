@@ -1,4 +1,4 @@
-"""Standard output that nobody takes any more costs words, and not an hour of training."""
+"""If nobody reads the output any more, or the disk is full, the text is lost, and the training goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Console(io.FileIO):
 
 
 def keep_open() -> None:
-    """Give this process a standard input, output and error for as long as it runs, where a closed one ends it.
+    """Open standard input, output and error where they are closed, so that a write to them does not end the process.
 
     The simulator would take a closed one's number for a file of its own, and crash.
     """

@@ -30,10 +30,7 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         remedy = "make room" if error.errno in DISK_FULL else "mend that"
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}; {remedy}, and run the same again, which goes on from the "
-            "last checkpoint"
-        ) from None
+        raise UserError(f"{path} cannot be written: {error.strerror}; {remedy}, and run the same again") from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import signal
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ def listen() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell has Ctrl-C in the background, and nohup SIGHUP
             signal.signal(number, _interrupt)
+
+
+def end_with_parent() -> None:
+    """Let Linux send SIGTERM to this process when the one that started it ends, however it does."""
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def check() -> None:

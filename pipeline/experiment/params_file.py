@@ -5,6 +5,7 @@ This imports neither torch nor the simulator, so that a typing error costs a sec
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,29 @@ def read_sections(path: Path) -> dict[str, Any]:
     Raises:
         UserError: If the file is missing, cannot be read, is no YAML, or has no sections.
     """
+    return parse_sections(_text(path), path)
+
+
+def parse_sections(text: str, path: Path) -> dict[str, Any]:
+    """Parse ``text`` as :func:`read_sections` does; ``path`` is for the sentence."""
     try:
-        content = YAML(typ="safe", pure=True).load(_text(path))
-    except (YAMLError, ValueError) as error:  # a date that is none, a number of 5,000 digits, bytes that are no text
+        content = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError) as error:  # a date that is none, a number of 5,000 digits
         raise UserError(f"{path} is not valid YAML: {_problem(error)}") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply; run `git checkout {path}`") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} has no sections; run `git checkout {path}`")
     return content
+
+
+def flat(section: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
+    """List what is in a section by dotted paths; an empty section counts as a value."""
+    for name, value in section.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{parent}{name}.")
+        else:
+            yield f"{parent}{name}", value
 
 
 def _problem(error: Exception) -> str:
@@ -61,6 +76,8 @@ def _text(path: Path) -> str:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} is larger than {LARGEST:,} bytes; run `git checkout {path}`")
         return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the stage in the project's folder, through `dvc repro`") from None
     except OSError as error:

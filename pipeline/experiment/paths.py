@@ -24,10 +24,13 @@ RANDOM_WEIGHTS = "assets/random_weights.md"  # in place of a policy; a file, sin
 # What the stages write.
 CHECKED = Path(".checked.json")
 MODELS = Path("models")
+POLICY_FILES = ("policy.json", "policy.safetensors")
 CHECKPOINTS = MODELS / "checkpoints"
 METRICS = Path("metrics")
 TRAIN_METRICS = METRICS / "train.json"
+LEARNING_CURVE = METRICS / "learning_curve.csv"
 EVALUATION = METRICS / "evaluate.json"
+EPISODES = METRICS / "episodes.csv"
 PROVENANCE = METRICS / "provenance.jsonl"
 VIDEOS = Path("videos")
 VIDEO = VIDEOS / "policy.mp4"

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from pipeline.experiment.files import read_text, write_atomically
-from pipeline.experiment.paths import CHECKED, LOGS, PROVENANCE
+from pipeline.experiment.params_file import parse_sections
+from pipeline.experiment.paths import CHECKED, LOCK_FILE, LOGS, PROVENANCE
 
 LOCAL = ("experiment", "host", "inputs", "params", "state")  # names of one machine, and what dvc.lock has anyway
 
@@ -69,6 +68,6 @@ def recorded_outputs(lock: str) -> dict[str, dict[str, str]]:
 
     What the check writes is left out: it is no result.
     """
-    stages = (YAML(typ="safe", pure=True).load(lock) or {}).get("stages", {})
+    stages = parse_sections(lock or "{}", LOCK_FILE).get("stages", {})
     outputs = {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}
     return {name: {path: md5 for path, md5 in made.items() if path != str(CHECKED)} for name, made in outputs.items()}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -60,7 +58,7 @@ def process(name: str, stopped: str) -> Iterator[Params]:
     console.keep_open()
     interruption.listen()
     if "DVC_STAGE" in os.environ:
-        _end_with_parent()
+        interruption.end_with_parent()  # lest the stage goes on writing into the workspace that DVC has left
     try:
         params = load_params()
         check_machine(params.sim)
@@ -71,12 +69,6 @@ def process(name: str, stopped: str) -> Iterator[Params]:
     except KeyboardInterrupt:
         print(f"{name}: {stopped}", file=sys.stderr)
         sys.exit(130)
-
-
-def _end_with_parent() -> None:
-    """Let Linux send SIGTERM when DVC dies, lest the stage goes on writing into the workspace that DVC has left."""
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def _prepare(threads: int) -> None:

@@ -22,15 +22,14 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from pipeline.experiment.files import read_json, to_json, write_atomically
 from pipeline.experiment.params import Ppo
+from pipeline.experiment.paths import POLICY_FILES
 from pipeline.policy.errors import PolicyError, explained, read_file
 from pipeline.policy.inference import InferencePolicy
 from pipeline.policy.network import build_network, check_network, count_weights
 from pipeline.policy.schema import Normalization, Signals, Space, StrictModel, describe_normalization, first_finding
 
-JSON_FILE = "policy.json"
-WEIGHTS_FILE = "policy.safetensors"
-FILES = (JSON_FILE, WEIGHTS_FILE)
-FORMAT = 2  # of policy.json; the first had neither `format`, nor `signals`, nor `weights_sha256`
+FILES = JSON_FILE, WEIGHTS_FILE = POLICY_FILES
+FORMAT = 2  # of policy.json
 
 
 class Policy(StrictModel):
@@ -100,7 +99,7 @@ class Policy(StrictModel):
             policy, digest = cls._read_description(read_file(json_file))
         with explained(weights_file):
             content = read_file(weights_file)
-            if digest and hashlib.sha256(content).hexdigest() != digest:
+            if hashlib.sha256(content).hexdigest() != digest:
                 raise ValueError(f"does not belong to {json_file}, or is damaged")
             policy = policy.model_copy(update={"weights": safetensors.torch.load(content)})
             policy._check_weights()
@@ -129,8 +128,8 @@ class Policy(StrictModel):
 
     def save(self, folder: Path) -> None:
         """Write ``policy.safetensors`` and ``policy.json`` into ``folder``."""
-        for name, content in self.files.items():
-            write_atomically(folder / name, content)
+        for name in (WEIGHTS_FILE, JSON_FILE):  # in this order: who sees policy.json finds the weights
+            write_atomically(folder / name, self.files[name])
 
     @cached_property
     def sha256(self) -> str:
@@ -171,23 +170,20 @@ class Policy(StrictModel):
         return InferencePolicy(network, self.action_space.to_gymnasium(), self.normalization).to(device)
 
     @classmethod
-    def _read_description(cls, content: bytes) -> tuple[Self, str | None]:
-        """Read ``policy.json``: a policy without weights, and their digest, which the first format does not have."""
+    def _read_description(cls, content: bytes) -> tuple[Self, str]:
+        """Read ``policy.json``: a policy without weights, and their digest."""
         fields = {**json.loads(content)}
-        version, digest = fields.pop("format", 1), fields.pop("weights_sha256", None)
-        if version not in (1, FORMAT):
-            raise ValueError(f"has the format {version}, and this code reads 1 and {FORMAT}")
+        version, digest = fields.pop("format", None), str(fields.pop("weights_sha256", None))
+        if version != FORMAT:
+            raise ValueError(f"has the format {version}, and this code reads {FORMAT}")
         policy = cls.model_validate({**fields, "weights": {}})
         if policy._describe(digest) != content:
             raise ValueError("was changed since it was written")
         return policy, digest
 
-    def _describe(self, digest: str | None) -> bytes:
-        """Write ``policy.json`` for weights with this SHA-256; None for the first format."""
-        fields = self.model_dump()
-        if digest is None:
-            return to_json({name: value for name, value in fields.items() if name != "signals"})
-        return to_json({"format": FORMAT, **fields, "weights_sha256": digest})
+    def _describe(self, digest: str) -> bytes:
+        """Write ``policy.json`` for weights with this SHA-256."""
+        return to_json({"format": FORMAT, **self.model_dump(), "weights_sha256": digest})
 
     @validator(mode="after")
     def _consistent(self) -> Self:

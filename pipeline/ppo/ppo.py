@@ -1,4 +1,4 @@
-"""SB3's PPO with all tensors on the simulator's device: the same algorithm, arguments, callbacks and files."""
+"""SB3's PPO with all tensors on the simulator's device: the same algorithm, arguments and callbacks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from stable_baselines3 import PPO
-from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 
 from pipeline.experiment.errors import UserError
@@ -24,7 +22,7 @@ class TensorPPO(PPO):
     """PPO for a :class:`.vec_normalize.TensorNormalize`, or for a :class:`pipeline.simulation.tensor_env.TensorEnv`.
 
     Follows ``OnPolicyAlgorithm.collect_rollouts`` and ``PPO.train`` of SB3 2.9. Callbacks see tensors in their locals;
-    values and log-probabilities exist from the rollout's end. What ``save`` writes, stock ``PPO.load`` reads.
+    values and log-probabilities exist from the rollout's end.
     """
 
     # Tensors, and a TensorRolloutBuffer, where SB3 has arrays and a RolloutBuffer.
@@ -38,7 +36,6 @@ class TensorPPO(PPO):
     clip_range_vf: Any
 
     def _setup_model(self) -> None:
-        self._check_supported()
         super()._setup_model()
         # It would ask the GPU at every step whether all is well; _check_finite asks once an update.
         torch.distributions.Distribution.set_default_validate_args(False)
@@ -55,27 +52,8 @@ class TensorPPO(PPO):
         self._finish = Graphed(self._finish_rollout, self.graph_device)
         self.update = Update(self)
 
-    def _check_supported(self) -> None:
-        """Raise ValueError for spaces, and for an argument of SB3's PPO, that would fail later or have no effect."""
-        spaces = self.observation_space, self.action_space
-        if not all(isinstance(space, Box) for space in spaces) or len(self.action_space.shape) != 1:
-            raise ValueError(f"observations should be a Box, and actions a flat one (given: {spaces[0]}, {spaces[1]})")
-        if self.rollout_buffer_class not in (None, RolloutBuffer) or self.rollout_buffer_kwargs:
-            raise ValueError("rollout_buffer_class and rollout_buffer_kwargs are not taken: the buffer is of tensors")
-
-    @classmethod
-    def load(cls, path: Any, *arguments: Any, force_reset: bool = True, **settings: Any) -> Any:
-        """Load what :meth:`save` wrote; raises ValueError for ``force_reset=False``, as observations are not saved."""
-        if not force_reset:
-            raise ValueError("force_reset=False would go on from the last observations, which are not saved")
-        return super().load(path, *arguments, **settings)
-
     def _maybe_recommend_cpu(self, *args: Any, **kwargs: Any) -> None:
         """Do not advise against GPUs: SB3 does so for its copies to the host, which are not made here."""
-
-    def _excluded_save_params(self) -> list[str]:
-        own = ["update", "graph_device", "_act", "_finish", "_low", "_high", "_last_obs", "_last_original_obs"]
-        return [*super()._excluded_save_params(), *own]
 
     def get_parameters(self) -> dict[str, dict]:
         """Return the weights and the optimizer's state, the latter as stock SB3 has it on every device."""

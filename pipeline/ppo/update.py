@@ -15,12 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.distributions import DiagGaussianDistribution
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 from pipeline.experiment.params import check_batch_size
-from pipeline.experiment.policy_kwargs import OPTIMIZERS
 from pipeline.ppo.cuda_graphs import Graphed, SideStream
 from pipeline.ppo.gaussian import evaluate_actions
 from pipeline.ppo.loss import KL, PPOLoss, PrecomputedGradients
@@ -33,15 +30,13 @@ class Update:
         model: A PPO whose ``rollout_buffer`` is a :class:`pipeline.ppo.rollout_buffer.TensorRolloutBuffer`.
 
     Raises:
-        ValueError: If the mini-batches do not divide the rollout; a smaller one would not fit into the graph. If the
-            optimizer has no fused step that scales the gradients: they would not be clipped.
+        ValueError: If the mini-batches do not divide the rollout; a smaller one would not fit into the graph.
     """
 
     def __init__(self, model: Any) -> None:
         check_batch_size(model.batch_size, model.n_steps, model.n_envs)
-        _check_optimizer(model.policy.optimizer)
         self.model, self.policy, self.optimizer = model, model.policy, model.policy.optimizer
-        self.is_plain = _is_plain(model.policy)
+        self.is_plain = type(self.policy.action_dist) is DiagGaussianDistribution  # for `gaussian.py`
         self.parameters = list(self.policy.parameters())
         self.loss = PPOLoss(model)
         self.may_stop = model.target_kl is not None
@@ -132,19 +127,3 @@ class Update:
             self.optimizer.grad_scale = torch.clamp((norm + 1e-6) / self.model.max_grad_norm, min=1.0)
             # A fused optimizer divides by it. Less what wraps the step: hooks for profilers and compilers, its no_grad.
             inspect.unwrap(type(self.optimizer).step)(self.optimizer)
-
-
-def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
-    differentiable = any(group["differentiable"] for group in optimizer.param_groups)
-    if type(optimizer) not in [getattr(torch.optim, name) for name in OPTIMIZERS] or differentiable:
-        name = type(optimizer).__name__ + (" with differentiable=True" if differentiable else "")
-        raise ValueError(f"the optimizer should be one of {', '.join(OPTIMIZERS)}, with a fused step, and not {name}")
-
-
-def _is_plain(policy: ActorCriticPolicy) -> bool:
-    """Tell whether ``evaluate_actions`` of `gaussian.py` is that of the policy: no class, layer or noise of its own."""
-    extractors = [policy.features_extractor, policy.pi_features_extractor, policy.vf_features_extractor]
-    if any(type(extractor) is not FlattenExtractor for extractor in extractors):
-        return False
-    flat = len(policy.observation_space.shape or ()) == 1
-    return flat and type(policy) is ActorCriticPolicy and type(policy.action_dist) is DiagGaussianDistribution

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from gymnasium.spaces import Box
 from stable_baselines3.common.vec_env import VecNormalize
 
-from pipeline.policy.export_sb3 import stock_normalize
 from pipeline.ppo.cuda_graphs import Graphed
 from pipeline.simulation.tensor_env import Step, TensorEnv
 
@@ -33,7 +31,7 @@ class TensorMoments:
 
 
 class TensorNormalize(VecNormalize):
-    """VecNormalize for a :class:`TensorEnv`: the same arguments, attributes and values.
+    """VecNormalize for a :class:`TensorEnv`: the same arguments and values.
 
     What numpy sums in float32, this sums in float64, so that the statistics differ by a rounding of float32.
     """
@@ -43,8 +41,6 @@ class TensorNormalize(VecNormalize):
     ret_rms: Any
 
     def __init__(self, env: TensorEnv, **settings: Any) -> None:
-        if not isinstance(env.observation_space, Box):
-            raise ValueError(f"observations should be a Box, and not {env.observation_space}")
         super().__init__(env, **settings)
         device = str(env.sim_device)
         self.returns: Any = torch.zeros(self.num_envs, dtype=torch.float64, device=device)
@@ -64,7 +60,7 @@ class TensorNormalize(VecNormalize):
     def step_wait(self) -> Step:  # type: ignore[override]  # tensors
         """Take a step. Its observations and rewards update the statistics first, and are then normalised with them."""
         observations, rewards, dones, ended = self.venv.step_wait()
-        self.old_obs, self.old_reward = observations, rewards
+        self.old_obs = observations
         if self.training:
             self._update_moments(observations, rewards, dones)
         else:
@@ -89,37 +85,9 @@ class TensorNormalize(VecNormalize):
         """Normalise in float64; float32 ``[num_envs, observations]`` in and out."""
         return self._normalize_obs(obs, self.obs_rms).float() if self.norm_obs else obs
 
-    def unnormalize_obs(self, obs: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # tensors
-        """Undo :meth:`normalize_obs`, but for its clipping; float64 out, as in SB3."""
-        return obs * torch.sqrt(self.obs_rms.var + self.epsilon) + self.obs_rms.mean if self.norm_obs else obs
-
     def normalize_reward(self, reward: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # tensors
         """Scale in float64; float32 ``[num_envs]`` in and out."""
         if not self.norm_reward:
             return reward
         scaled = reward / torch.sqrt(self.ret_rms.var + self.epsilon)
         return torch.clamp(scaled, -self.clip_reward, self.clip_reward).float()
-
-    def unnormalize_reward(self, reward: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # tensors
-        """Undo :meth:`normalize_reward`, but for its clipping; float64 out, as in SB3."""
-        return reward * torch.sqrt(self.ret_rms.var + self.epsilon) if self.norm_reward else reward
-
-    def get_original_reward(self) -> torch.Tensor:  # type: ignore[override]  # a tensor
-        """Copy the rewards of the last step as the environments gave them ``[num_envs]``."""
-        return self.old_reward.clone()
-
-    def save(self, save_path: str) -> None:
-        """Write what stock ``VecNormalize.load`` reads: the settings and the statistics."""
-        names = ("training", "norm_obs", "norm_reward", "clip_obs", "clip_reward", "gamma", "epsilon")
-        settings = {name: getattr(self, name) for name in names}
-        stock = stock_normalize(self.observation_space, self.action_space, **settings)
-        for own, theirs in ((self.obs_rms, getattr(stock, "obs_rms", None)), (self.ret_rms, stock.ret_rms)):
-            if theirs is not None:
-                theirs.mean, theirs.var = own.mean.cpu().numpy(), own.var.cpu().numpy()
-                theirs.count = own.count.item()
-        stock.save(save_path)
-
-    @staticmethod
-    def load(load_path: str, venv: Any) -> VecNormalize:
-        """Refuse what would give a VecNormalize of arrays."""
-        raise NotImplementedError("stock VecNormalize.load reads what was saved; TensorNormalize goes on from a policy")

@@ -23,7 +23,7 @@ from pipeline.experiment.params import Sim
 from pipeline.experiment.paths import CARTPOLE, GROUND
 from pipeline.simulation import projects, tracked
 from pipeline.simulation.checks import check_files, check_values
-from pipeline.simulation.overrides import override, override_all
+from pipeline.simulation.overrides import override_all
 from pipeline.simulation.workarounds import take_own_ground_plane
 
 PLACES = ("log_dir", "cooked_collider_cache_dir")  # fields that name folders of one machine and user
@@ -145,8 +145,9 @@ def export_io_descriptors(cfg: Any, folder: Path) -> None:
     Raises:
         UserError: If the task is not of the manager-based workflow, the only one that can.
     """
-    cfg.log_dir = str(folder)
-    override(cfg, "export_io_descriptors", True, parent="train.export_io_descriptors: env")
+    if not hasattr(cfg, "export_io_descriptors"):
+        raise UserError("train.export_io_descriptors: only a manager-based task can write them; set it to false")
+    cfg.log_dir, cfg.export_io_descriptors = str(folder), True
 
 
 def describe(cfg: Any) -> dict[str, Any]:

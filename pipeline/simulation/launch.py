@@ -41,6 +41,7 @@ def running(sim: Sim, cfg: Any, log: Path) -> Iterator[TensorEnv]:
     if sim.deterministic and cfg.sim.device != "cpu":  # Warp is exact on a CPU
         request_warp_determinism(cfg.sim.physics)
     print(f"{cfg.scene.num_envs} environments of {sim.task} on {cfg.sim.device}; the simulator's log: {log}")
+    log.parent.mkdir(parents=True, exist_ok=True)
     with launch_simulation(cfg), log.open("w") as file:
         try:
             with contextlib.redirect_stdout(file):

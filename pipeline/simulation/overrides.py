@@ -10,6 +10,7 @@ from isaaclab.managers import ManagerTermBaseCfg
 from isaaclab.utils.string import ResolvableString
 
 from pipeline.experiment.errors import UserError, did_you_mean
+from pipeline.experiment.params_file import flat
 from pipeline.simulation.terms import add_params, new_term, takes_terms
 from pipeline.simulation.tracked import check_file, find_function
 
@@ -24,7 +25,7 @@ def override_all(cfg: Any, env: Mapping[str, Any]) -> None:
         if not isinstance(name, str):
             raise UserError(f"env: {name!r} should be the name of a field, which is text")
     seen: set[str] = set()
-    for path in _paths(env):
+    for path, _ in flat(env):
         above = {path[:end] for end, letter in enumerate(path) if letter == "."}
         if twice := seen & {path, *above} or {other for other in seen if other.startswith(f"{path}.")}:
             raise UserError(f"env: {min(twice)} is set twice, and one would win without a word; leave one of them out")
@@ -38,16 +39,6 @@ def _names(value: Any) -> Iterator[Any]:
     for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
         yield from _names(item)
     yield from value if isinstance(value, Mapping) else ()
-
-
-def _paths(env: Mapping[str, Any], parent: str = "") -> Iterator[str]:
-    """Name every field that ``env`` sets by its full path."""
-    for name, value in env.items():
-        path = f"{parent}{name}"
-        if isinstance(value, Mapping) and value:
-            yield from _paths(value, f"{path}.")
-        else:
-            yield path
 
 
 def override(cfg: Any, path: str, value: Any, *, parent: str = "env") -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,13 @@ from torch import nn
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params import Normalize, Ppo, Train, check_batch_size
-from pipeline.experiment.paths import MODELS, RANDOM_WEIGHTS
 from pipeline.policy.network import check_network
-from pipeline.policy.policy import JSON_FILE, Policy, PolicyError
 from pipeline.policy.sb3_arguments import policy_arguments, ppo_arguments
 from pipeline.policy.schema import first_finding
 from pipeline.ppo.ppo import TensorPPO
 from pipeline.ppo.vec_normalize import TensorNormalize
 from pipeline.simulation.tensor_env import TensorEnv
-from pipeline.training.optimizer_state import read_optimizer
-from pipeline.training.training_state import Start, load_start
+from pipeline.training.initial_policy import Start, load_start
 
 # The activations with the same bits on every machine (tests/bits.py). Softplus and Mish, for two, use the C library's
 # logarithm in float32, which glibc rounds differently since 2.41.
@@ -58,6 +54,8 @@ def resolve_settings(ppo: Ppo, agent: dict[str, Any], num_envs: int, *, determin
     minibatches = settings.pop("n_minibatches", None)
     if minibatches and "batch_size" not in given:
         settings["batch_size"] = max(1, settings["n_steps"] * num_envs // minibatches)
+    if missing := {"n_steps", "batch_size", "gamma"} - settings.keys():
+        raise UserError(f"sim.agent: the registered agent has no {min(missing)}; set it there, or under ppo")
     try:
         check_batch_size(settings["batch_size"], settings["n_steps"], num_envs)
     except ValueError as error:
@@ -94,67 +92,6 @@ def _check_activation(activation: type[nn.Module] | None, *, deterministic: bool
             f"ppo.policy_kwargs.activation_fn: {activation.__name__} may give other bits on another machine; take "
             f"one of {', '.join(EXACT_ACTIVATIONS)}, or set sim.deterministic to false"
         )
-
-
-def initial_policy(init_from: str, task: str, settings: dict[str, Any], normalize: Normalize) -> Start | None:
-    """Load the trained policy that ``train.init_from`` names, and its optimizer's state; None for random weights.
-
-    Raises:
-        UserError: If it cannot be read, was trained for another task, has other layers than ``settings`` ask for, or
-            was trained on normalised observations where ``normalize`` leaves them as they are, or the reverse. If the
-            optimizer's state does not fit.
-    """
-    if init_from == RANDOM_WEIGHTS:
-        return None
-    folder = _policy_folder(init_from)
-    try:
-        policy = Policy.load(folder)
-    except PolicyError as error:
-        raise UserError(f"train.init_from: {error}") from None
-    if policy.task != task:
-        raise UserError(f"train.init_from: the policy was trained for the task {policy.task}, not {task}")
-    layers = {name: list(weights.shape) for name, weights in policy.weights.items()}
-    asked = policy.model_copy(update={"agent": settings}).network()
-    if layers != {name: list(weights.shape) for name, weights in asked.state_dict().items()}:
-        raise UserError(
-            "train.init_from: the policy has other layers than ppo asks for; set ppo.policy_kwargs and ppo.use_sde "
-            f"as in {folder / JSON_FILE}"
-        )
-    if _functions(policy.agent) != _functions(settings):
-        raise UserError(
-            "train.init_from: the policy was trained with another activation or squashing; set ppo.policy_kwargs as in "
-            f"{folder / JSON_FILE}"
-        )
-    if normalize.observations != bool(policy.normalization and policy.normalization.observations):
-        raise UserError(
-            f"train.init_from: set normalize.observations to {str(not normalize.observations).lower()}, as the "
-            "policy was trained"
-        )
-    return Start(policy, read_optimizer(folder, policy.agent, settings, asked))
-
-
-def _functions(agent: dict[str, Any]) -> tuple[Any, bool]:
-    """Return what a network does beside its weights: its activation, and whether it squashes its actions."""
-    arguments = policy_arguments(agent)
-    return arguments.get("activation_fn", nn.Tanh), bool(arguments.get("squash_output"))
-
-
-def _policy_folder(init_from: str) -> Path:
-    """Return the folder that is named; refuse one that dvc.lock cannot name for a clone on another machine."""
-    folder, project = Path(init_from), Path.cwd().resolve()
-    if folder.is_relative_to(MODELS):
-        raise UserError(f"train.init_from: {MODELS}/ is what training writes; copy it: `cp -rL {folder} pretrained`")
-    try:
-        inside = project in folder.resolve().parents and not folder.is_absolute()
-        found = inside and folder.is_dir()
-    except (OSError, RuntimeError, ValueError):  # a name that is too long, a link to itself, a null character
-        found = False
-    if not found:
-        raise UserError(
-            f"train.init_from: should be {RANDOM_WEIGHTS} or a folder with a policy, by its path below the project's "
-            f"folder (given: {init_from!r:.200})"
-        )
-    return folder
 
 
 def describe(

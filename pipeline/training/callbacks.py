@@ -73,4 +73,5 @@ class TaskStatistics(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         for name in self.episodes[-1] if self.episodes else ():
-            self.logger.record(f"task/{name}", safe_mean([episode[name] for episode in self.episodes]))
+            values = [episode[name] for episode in self.episodes if name in episode]  # a curriculum may begin later
+            self.logger.record(f"task/{name}", safe_mean(values))

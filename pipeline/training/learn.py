@@ -12,6 +12,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from pipeline.experiment import interruption
 from pipeline.experiment.params import Train
+from pipeline.experiment.params_file import flat
 from pipeline.experiment.paths import CHECKPOINTS
 from pipeline.experiment.provenance import Run
 from pipeline.experiment.resume_store import ResumeStore
@@ -90,15 +91,8 @@ def show_hyperparameters(board: TensorBoardOutputFormat, hyperparameters: Mappin
     SB3's ``HParam`` also writes what columns there are. TensorBoard then takes those of any one run for all: it hides a
     param that this run does not have, and fails where this run has a number and another one a text (``lin_5e-3``).
     """
-    _, start, _ = hparams(_flatten(hyperparameters), {})
+    values = {
+        name: value if type(value) in (int, float, str) else json.dumps(value) for name, value in flat(hyperparameters)
+    }
+    _, start, _ = hparams(values, {})
     board.writer.file_writer.add_summary(start)  # type: ignore[union-attr]  # it is open
-
-
-def _flatten(values: Mapping[str, Any], parent: str = "") -> dict[str, float | str]:
-    flat: dict[str, float | str] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{parent}{name}.")
-        else:
-            flat[f"{parent}{name}"] = value if type(value) in (int, float, str) else json.dumps(value)
-    return flat

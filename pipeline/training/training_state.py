@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -22,23 +22,9 @@ from pipeline.policy.schema import Moments
 from pipeline.ppo.ppo import TensorPPO
 from pipeline.ppo.vec_normalize import TensorMoments
 from pipeline.training.callbacks import LearningCurve, TaskStatistics
-from pipeline.training.optimizer_state import OPTIMIZER_FILE, State, encode_optimizer, load_optimizer
+from pipeline.training.optimizer_state import OPTIMIZER_FILE, encode_optimizer, load_optimizer
 
 PROGRESS = "progress.json"
-
-
-class Start(NamedTuple):
-    """What a training starts from: a trained policy, and the state of its optimizer if that was kept."""
-
-    policy: Policy
-    optimizer: State | None
-
-
-def load_start(model: TensorPPO, start: Start) -> None:
-    """Give ``model``, which has the same layers and the same optimizer, all of ``start``."""
-    load_policy(model, start.policy)
-    if start.optimizer is not None:
-        load_optimizer(model.policy.optimizer, start.optimizer, model.device)
 
 
 def load_policy(model: TensorPPO, policy: Policy) -> None:

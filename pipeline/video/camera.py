@@ -97,13 +97,19 @@ def record(env: TensorEnv, act: PolicyFn, settings: Render) -> Iterator[np.ndarr
         Frames, uint8 ``[height, width, 3]``, of all environments as tiles.
     """
     every = steps_per_frame(settings.fps, env.unwrapped.step_dt)
-    length = settings.length or env.unwrapped.max_episode_length
-    observations = env.reset_twice()
-    for number in trange(settings.episodes * length, desc="render", unit="step"):
-        if number and number % length == 0:
-            observations = env.reset_twice()
+    for number in play(env, act, settings):
         if number % every == 0:
             yield tile(capture_frames(env, settings.camera, SAMPLES))
+
+
+def play(env: TensorEnv, act: PolicyFn, settings: Render) -> Iterator[int]:
+    """Play the episodes of ``render``, one after another in every environment; yields the number of each step."""
+    length = settings.length or env.unwrapped.max_episode_length
+    observations = env.reset_twice()
+    for number in trange(settings.episodes * length, desc="play", unit="step"):
+        if number and number % length == 0:
+            observations = env.reset_twice()
+        yield number
         observations = env.step(act(observations))[0]
 
 

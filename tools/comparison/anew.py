@@ -13,10 +13,10 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 
 from pipeline.experiment.errors import UserError, one_line
-from pipeline.experiment.paths import MODELS
+from pipeline.experiment.paths import MODELS, POLICY_FILES
 from tools.comparison.runs import Run
 
-POLICY_FILES = ("policy.json", "policy.safetensors")
+NO_METRICS = ("policy", "timesteps", "policy_sha256")  # columns of the table
 
 
 def evaluate_anew(runs: list[Run]) -> list[Run]:
@@ -34,8 +34,8 @@ def evaluate_anew(runs: list[Run]) -> list[Run]:
         with (table / "evaluation.csv").open(newline="") as file:
             rows = {row["policy"]: row for row in csv.DictReader(file)}
     metrics = [
-        {name: float(rows[str(folder)][name]) for name in run.metrics}
-        for run, folder in zip(runs, folders, strict=True)
+        {name: float(value) for name, value in rows[str(folder)].items() if name not in NO_METRICS}
+        for folder in folders
     ]
     return [dataclasses.replace(run, metrics=own, evaluated_anew=True) for run, own in zip(runs, metrics, strict=True)]
 

@@ -13,8 +13,9 @@ mpl.use("Agg")  # no display
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from tools.comparison.runs import CURVE, EPISODES, RETURN, Groups
-from tools.comparison.statistics import estimate, mean, performance_profile
+from pipeline.experiment.paths import EPISODES, LEARNING_CURVE
+from tools.comparison.runs import RETURN, Groups
+from tools.comparison.statistics import estimate, performance_profile
 
 # Else the ids in the file are random, and it has the date. Text stays text, in a font of the reader's.
 mpl.rcParams |= {"svg.hashsalt": "report", "svg.fonttype": "none", "font.size": 9}
@@ -25,7 +26,7 @@ def draw(groups: Groups, metric: str) -> Iterator[tuple[str, str]]:
     yield f"{metric} of each seed, and its mean with the 95% interval", _figure(_dots, groups, metric)
     if len({run.metrics[metric] for runs in groups.values() for run in runs}) > 1:
         yield f"Share of the seeds above a {metric}", _figure(_profile, groups, metric)
-    if any(run.table(CURVE) for runs in groups.values() for run in runs):
+    if any(run.table(LEARNING_CURVE) for runs in groups.values() for run in runs):
         yield "Return in training: the median over the seeds, and the range of all", _figure(_curves, groups, metric)
     if any(run.table(EPISODES) for runs in groups.values() for run in runs):
         yield "Share of the held-out episodes, of all seeds, that return no more", _figure(_episodes, groups, metric)
@@ -49,7 +50,7 @@ def _dots(axes: Axes, groups: Groups, metric: str) -> None:
         color = f"C{len(groups) - 1 - row}"
         values = [run.metrics[metric] for run in runs]
         axes.plot(values, [row] * len(values), "o", color=color, alpha=0.4)
-        center = estimate(mean, values)
+        center = estimate(np.mean, values)
         axes.plot([center.low, center.high], [row + 0.2] * 2, "-", color=color)
         axes.plot([center.value], [row + 0.2], "D", color=color)
     axes.set(yticks=range(len(groups)), yticklabels=[*reversed(groups)], xlabel=metric, ylim=(-0.5, len(groups) - 0.3))
@@ -65,7 +66,7 @@ def _profile(axes: Axes, groups: Groups, metric: str) -> None:
 
 def _curves(axes: Axes, groups: Groups, _metric: str) -> None:
     for name, runs in groups.items():
-        curves = [curve for run in runs if RETURN in (curve := run.table(CURVE))]
+        curves = [curve for run in runs if RETURN in (curve := run.table(LEARNING_CURVE))]
         if not curves:
             continue
         length = min(len(curve[RETURN]) for curve in curves)

@@ -15,14 +15,13 @@ from typing import Any
 
 from dvc.exceptions import DvcException
 from dvc.scm import SCM, resolve_rev
-from ruamel.yaml import YAML
 
 from pipeline.experiment.errors import UserError
-from pipeline.experiment.paths import CHECKED, EVALUATION, LOCK_FILE, METRICS, PARAMS_FILE
+from pipeline.experiment.params_file import flat, parse_sections
+from pipeline.experiment.paths import CHECKED, EVALUATION, LOCK_FILE, PARAMS_FILE
 from tools.revisions import experiments, file_at, metrics_at
 
-EPISODES, CURVE = METRICS / "episodes.csv", METRICS / "learning_curve.csv"
-RETURN = "rollout/ep_rew_mean"  # the column of CURVE
+RETURN = "rollout/ep_rew_mean"  # the column of LEARNING_CURVE
 LONGEST = 60  # characters of a name in a table
 TASK = "sim.project", "sim.task"
 CONDITIONS = ("evaluate", *TASK, "sim.physics", "env")  # params that two evaluations must share
@@ -61,7 +60,7 @@ class Run:
 
     def stages(self) -> dict[str, Any]:
         """Read what the commit's dvc.lock has of each stage."""
-        return _yaml(self.text(LOCK_FILE)).get("stages", {})
+        return parse_sections(self.text(LOCK_FILE) or "{}", LOCK_FILE).get("stages", {})
 
     def table(self, path: Path) -> dict[str, list[float]]:
         """Read a CSV of the run's commit, a list a column; empty if it has none that can be compared."""
@@ -143,7 +142,7 @@ def _from_git(word: str) -> Run:
     metrics = metrics_at(revision, EVALUATION)
     if not metrics:
         raise UserError(f"RUNS: {word} has no {EVALUATION}; `make repro` evaluates, and a commit keeps it")
-    content = _yaml(file_at(revision, str(PARAMS_FILE)))
+    content = parse_sections(file_at(revision, str(PARAMS_FILE)), PARAMS_FILE)
     # An empty mapping under env changes nothing.
     params = {name: value for name, value in flat(content) if value != {} or not name.startswith("env")}
     return Run(word, params.pop("seed"), metrics, params, revision)
@@ -166,19 +165,6 @@ def _from_csv(path: Path) -> Iterator[Run]:
 @functools.cache  # of a commit, which does not change: a table is in several pictures
 def _text(revision: str, path: str) -> str:
     return file_at(revision, path, missing="")
-
-
-def _yaml(text: str) -> dict[str, Any]:
-    return YAML(typ="safe", pure=True).load(text) or {}
-
-
-def flat(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """List what is in a section by dotted paths."""
-    for name, value in section.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", value
 
 
 def _names(groups: list[list[Run]]) -> list[str]:

@@ -26,16 +26,6 @@ class Estimate(NamedTuple):
     high: float
 
 
-def mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Compute the mean over the seeds."""
-    return np.mean(values, axis=axis)
-
-
-def median(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Compute the median over the seeds."""
-    return np.median(values, axis=axis)
-
-
 def interquartile_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
     """Compute the mean of the middle half of the seeds."""
     return stats.trim_mean(values, 0.25, axis=axis)

@@ -13,10 +13,12 @@ from tqdm import tqdm
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import write_json
 from pipeline.experiment.params import Params
+from pipeline.experiment.paths import LOGS
 from pipeline.experiment.stage import process
 from tools.perturbations.factors import GROUPS
 
 ENGINES = ("physx", "newton_mjwarp")
+FOLDER = Path(LOGS) / "robustness"
 MOST_EPISODES, SIDE_BY_SIDE = 100, 20  # of a group: PhysX starts and steps fastest with some hundred environments
 Result = dict[str, Any]  # a group's engine, factor, value, success_rate and return_mean
 
@@ -49,20 +51,23 @@ def play_all(params: Params, physics: str, folders: list[Path]) -> list[list[Res
     env_params = params.env if physics == params.sim.physics else without_engine(params.env)
     size = min(SIDE_BY_SIDE, params.evaluate.episodes)
     cfg = _configure(sim, env_params, seed=params.evaluate.seed, num_envs=size * len(GROUPS))
-    with launch.running(sim, cfg, Path(f"logs/robustness/{physics}.log")) as env:
+    with launch.running(sim, cfg, FOLDER / f"{physics}.log") as env:
         if not (robot := find_cartpole(env)):
-            raise UserError(f"sim.task: {sim.task} is no cartpole, and only of its joints and its pole it is known")
+            raise UserError(f"sim.task: `make robustness` knows only a cartpole, and {sim.task} is none")
         change_bodies(robot, size)
         changed = bodies(robot)
         results = [_play(env, robot, Policy.load(folder), physics, params, size) for folder in folders]
         if not changed.equal(bodies(robot)):
-            raise UserError(f"sim.task: the events of {sim.task} change its bodies, which nothing else can then do")
+            raise UserError(
+                f"sim.task: the events of {sim.task} set the same masses or frictions; switch these off by "
+                "env.events.<name>: null"
+            )
     return results
 
 
 def without_engine(env: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what ``env`` sets of an engine (``sim.physics``), which another one does not have."""
-    kept = {path: value for path, value in env.items() if path.partition(".")[0] != "sim" or "physics" not in path}
+    kept = {path: value for path, value in env.items() if not f"{path}.".startswith("sim.physics.")}
     if isinstance(sim := kept.get("sim"), Mapping):
         kept["sim"] = {path: value for path, value in sim.items() if path.partition(".")[0] != "physics"}
     return kept

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,8 @@ AROUND = 2.0  # m about the outermost environment that should be seen, too
 HOST = "127.0.0.1"  # and not the network: whoever reaches the page plays
 
 
-def show_on_a_page(cfg: Any, num_envs: int, camera: Camera, port: int = 8080) -> int:
-    """Let the simulation of ``cfg`` serve a page on this machine alone; returns the port, which is ``port`` if free."""
-    port = free_port(port)
+def show_on_a_page(cfg: Any, num_envs: int, camera: Camera, port: int = 8080) -> None:
+    """Let the simulation of ``cfg`` serve a page on this machine alone, at ``port`` or, if that is taken, the next."""
     cfg.sim.visualizer_cfgs = [
         ViserVisualizerCfg(
             port=port,
@@ -33,16 +31,6 @@ def show_on_a_page(cfg: Any, num_envs: int, camera: Camera, port: int = 8080) ->
             randomly_sample_visible_envs=False,
         )
     ]
-    return port
-
-
-def free_port(wanted: int) -> int:
-    """Give the wanted port, or the next at which nobody answers."""
-    for port in range(wanted, min(wanted + 100, 65536)):
-        with socket.socket() as tried:
-            if tried.connect_ex((HOST, port)):  # nobody answers there
-                return port
-    return wanted
 
 
 def server_of(env: TensorEnv, camera: Camera) -> Any:

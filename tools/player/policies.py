@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.paths import LOGS
 from pipeline.policy.policy import JSON_FILE, Policy
 from tools.evaluate import load_policies
@@ -37,14 +38,19 @@ class Policies:
         """Load those that were not there before, from the least to the most trained.
 
         Raises:
-            UserError: If one cannot be read or is of another task.
+            UserError: After the others, if one cannot be read or is of another task.
         """
-        folders = []
+        found, refused = list[Policy](), None
         for path in self._paths():
             if (content := path.read_text()) not in self._known:
                 self._known.add(content)
-                folders.append(path.parent)
-        yield from sorted(load_policies(folders, self.task).values(), key=lambda policy: policy.timesteps)
+                try:
+                    found += load_policies([path.parent], self.task).values()
+                except UserError as error:
+                    refused = error
+        yield from sorted(found, key=lambda policy: policy.timesteps)
+        if refused:
+            raise refused
 
     def _paths(self) -> list[Path]:
         return [

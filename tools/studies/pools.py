@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.preflight import cuda_device_count
 from pipeline.experiment.provenance import output_of
+from tools.revisions import git
 
 RUN = ("-m", "tools.studies.run")
 PATIENCE = 90.0  # seconds for a run to end, once it is asked to
@@ -42,8 +44,7 @@ class Local(contextlib.AbstractContextManager["Local"]):
     def __exit__(self, *_: object) -> None:
         """Stop what runs, as Ctrl-C does: a training goes on from its last checkpoint."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        for process in [*self._processes]:
-            _stop(process)
+        _stop([*self._processes])
         self._threads.shutdown()
 
     def submit(self, arguments: Sequence[str]) -> Future[str | None]:
@@ -78,13 +79,20 @@ def _visible(number: int) -> str:
     return allowed.split(",")[number] if allowed else str(number)
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
+def _stop(processes: Sequence[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        _signal(process, signal.SIGINT)
+    deadline = time.monotonic() + PATIENCE
+    for process in processes:
         try:
-            process.wait(PATIENCE)
+            process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            _signal(process, signal.SIGKILL)
+
+
+def _signal(process: subprocess.Popen[str], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        os.killpg(process.pid, number)
 
 
 class Cluster(contextlib.AbstractContextManager["Cluster"]):
@@ -139,5 +147,7 @@ class Cluster(contextlib.AbstractContextManager["Cluster"]):
 
     def fetch(self, experiment: str) -> None:
         """Fetch the commit of an experiment; `dvc pull` brings its outputs where it is applied."""
-        listed = output_of("git", "ls-remote", "origin", f"refs/exps/*/*/{experiment}")
-        subprocess.run(["git", "fetch", "--quiet", "origin", f"+{(ref := listed.split()[-1])}:{ref}"], check=True)
+        listed = git("ls-remote", "origin", f"refs/exps/*/*/{experiment}", blame=experiment)
+        if not listed:
+            raise UserError(f"{experiment} is not in `origin`, to which its run should have pushed it")
+        git("fetch", "--quiet", "origin", f"+{(ref := listed.split()[-1])}:{ref}", blame=experiment)

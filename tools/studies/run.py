@@ -7,7 +7,6 @@ checkpoints of trainings that were stopped.
 from __future__ import annotations
 
 import configparser
-import ctypes
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ import sys
 from pathlib import Path
 
 from pipeline.experiment.files import write_atomically
+from pipeline.experiment.interruption import end_with_parent
 from pipeline.experiment.paths import CHECKED, LOGS, RESUME
 
 CLONES = Path(".dvc/tmp/studies")  # which neither Git nor DVC looks into
@@ -109,8 +109,7 @@ def _end_with_parent() -> None:
         os.killpg(0, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, end)
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    end_with_parent()
 
 
 if __name__ == "__main__":

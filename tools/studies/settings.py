@@ -63,7 +63,7 @@ class Settings(Section):
 
     @property
     def combinations(self) -> list[dict[str, str]]:
-        """The params of each trial of a grid; of what draws them, none."""
+        """The params of each trial of a grid; empty for the other samplers."""
         lists = {name: [*map(override, one)] for name, one in self.params.items() if isinstance(one, list)}
         every = product(*lists.values()) if self.sampler == "grid" else ()
         return [dict(zip(lists, one, strict=True)) for one in every]

@@ -157,7 +157,7 @@ def tell_if_complete(study: Study, trial: Trial, settings: Settings) -> None:
 
 
 def tell_failure(study: Study, trial: Trial, why: str) -> None:
-    """Tell Optuna that a run of a trial failed; what another of its runs failed of has been told then."""
+    """Tell Optuna that a run of a trial failed; only the first failure of a trial is told."""
     if _is_running(study, trial):
         trial.set_user_attr("error", why)
         study.tell(trial.number, state=TrialState.FAIL)

@@ -8,15 +8,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from dvc.config import Config, merge
 
+from pipeline.experiment.errors import UserError
 from pipeline.experiment.paths import LOCK_FILE
-from tools.revisions import commit_of
+from tools.revisions import commit_of, git
 
 DVC = (sys.executable, "-m", "dvc")
 CACHE = "cache-of-the-original"  # this repository's cache, which is a remote to the clone
+
+_git = partial(git, blame="the clone")
 
 
 def check_out(revision: str, folder: Path) -> Path:
@@ -28,7 +32,7 @@ def check_out(revision: str, folder: Path) -> Path:
     _git("-c", "advice.detachedHead=false", "checkout", "--quiet", commit, folder=folder)
     clone = folder / prefix
     if not (clone / LOCK_FILE).exists():
-        sys.exit(f"verify: {revision} has no {LOCK_FILE}, so that it has no results to verify")
+        raise UserError(f"{revision} has no {LOCK_FILE}, so that it has no results to verify")
     _configure(clone)
     return clone
 
@@ -37,8 +41,8 @@ def bring_tracked_data(clone: Path) -> None:
     """Fetch what the revision has under `dvc add`, such as a policy to start from."""
     files = _git("ls-files", "*.dvc", folder=clone).splitlines()
     if files and not pull(clone, files):
-        sys.exit(
-            f"verify: neither this repository's cache nor its remote gave the data of {', '.join(files)}; `make pull` "
+        raise UserError(
+            f"neither this repository's cache nor its remote gave the data of {', '.join(files)}; `make pull` "
             "tells more, and `make push`, where they are, brings them to the remote"
         )
 
@@ -66,11 +70,3 @@ def _configure(clone: Path) -> None:
     }
     with Config(str(clone / ".dvc")).edit("local") as config:
         merge(config, there)
-
-
-def _git(*arguments: str, folder: Path | None = None) -> str:
-    """Run Git, and return what it prints; exits if it fails, after its own message."""
-    done = subprocess.run(["git", *arguments], cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"verify: `git {' '.join(arguments)}` failed")
-    return done.stdout.strip()
