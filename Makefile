@@ -62,6 +62,7 @@ experiment: setup
 	$(if $(PARAMS),,$(error experiment needs a file of params: make experiment PARAMS=tasks/ant.yaml))
 	@cmp -s $(PARAMS) params.yaml || git diff --quiet HEAD -- params.yaml || \
 	    { echo "params.yaml has changes of its own: commit them, or undo them with \`git checkout params.yaml\`"; exit 1; }
+	@python -m tools.mend
 	cp $(PARAMS) params.yaml
 	dvc exp run $(ARGS)
 	python -m tools.summary
@@ -89,7 +90,7 @@ report: setup
 	$(if $(RUNS),,$(error report needs runs: make report RUNS="main my-study"))
 	@python -m tools.report $(RUNS) $(ARGS)
 
-POLICY = models/checkpoints models
+POLICY = $(if $(wildcard models/checkpoints/*/policy.json),models/checkpoints) models
 ## Evaluate policies outside the pipeline, without training again (POLICY=<folder with a policy, or with such folders>)
 evaluate: setup
 	python -m tools.evaluate $(POLICY)

@@ -14,8 +14,18 @@ from pipeline.experiment.errors import UserError
 from pipeline.experiment.files import read_text, to_json, write_atomically
 from pipeline.experiment.inputs import Inputs
 from pipeline.experiment.params import Params
-from pipeline.experiment.paths import ASSETS, CHECKED, CODE, LOCK_FILE, LOCKED_PACKAGES, LOGS, STAGES, TASKS
-from pipeline.experiment.preflight import note_new_files
+from pipeline.experiment.paths import (
+    ASSETS,
+    CHECKED,
+    CODE,
+    LOCK_FILE,
+    LOCKED_PACKAGES,
+    LOGS,
+    PARAMS_FILE,
+    STAGES,
+    TASKS,
+)
+from pipeline.experiment.preflight import let_git_see, note_new_files
 from pipeline.experiment.stage import process
 
 if TYPE_CHECKING:
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Exit with 1 and a sentence if something is wrong with the params, the code or the assets, on this machine."""
+    let_git_see(PARAMS_FILE)
     with process("check", "stopped; nothing is changed") as params:
         check_syntax()
         note_new_files(TASKS / params.sim.project)

@@ -59,7 +59,7 @@ def test_an_asset_that_the_task_cannot_use_is_refused(trained: Project):
 
 def test_numbers_that_are_not_finite_are_refused(trained: Project):
     trained.edit_params({"env": {"rewards.pole_pos.weight": 1e39}})
-    assert_refused(trained, "gives numbers that are not finite", "python", "-m", "stages.check")
+    assert_refused(trained, "a reward of Isaac-Cartpole is not finite after a step", "python", "-m", "stages.check")
 
 
 def test_code_that_python_cannot_read_is_refused_before_the_stage_before_it(trained: Project):

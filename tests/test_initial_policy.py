@@ -112,7 +112,8 @@ def test_a_policy_of_another_task_and_what_is_no_folder_are_refused():
     with pytest.raises(UserError, match=f"trained for the task Isaac-Ant, not {TASK}"):
         initial("pretrained")
     with pytest.raises(
-        UserError, match=rf"should be {RANDOM_WEIGHTS} or a folder with a policy, .* \(given: .*policy.json"
+        UserError,
+        match=rf"should be {RANDOM_WEIGHTS} or a folder with a policy that .* \(given: .*policy.json",
     ):
         initial("pretrained/policy.json")
 

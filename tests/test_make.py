@@ -172,6 +172,9 @@ def test_a_revision_reaches_the_tool(place: Project, target: str):
 def test_policies_to_evaluate_reach_the_tool_and_are_otherwise_all_of_the_training(place: Project):
     tool = ["python", "-m", "tools.evaluate"]
     assert asked(place, "evaluate", "POLICY=pretrained") == [[*tool, "pretrained"]]
+    assert asked(place, "evaluate") == [[*tool, "models"]], "a short training has no checkpoints"
+    (place.folder / "models" / "checkpoints" / "512").mkdir(parents=True)
+    (place.folder / "models" / "checkpoints" / "512" / "policy.json").touch()
     assert asked(place, "evaluate") == [[*tool, "models/checkpoints", "models"]]
 
 
@@ -213,7 +216,8 @@ def test_an_experiment_has_the_params_of_the_file_that_is_named_and_loses_no_oth
     assert params.read_text() == "seed: 3\n"
     assert "make experiment PARAMS=" in place.run("make", "experiment", check=False).stderr
     params.write_text("seed: 1\n")
-    assert asked(place, "experiment", "PARAMS=other.yaml") == [["dvc", "exp", "run"], ["python", "-m", "tools.summary"]]
+    steps = [" ".join(command) for command in asked(place, "experiment", "PARAMS=other.yaml")]
+    assert steps == ["python -m tools.mend", "dvc exp run", "python -m tools.summary"]
     assert params.read_text() == "seed: 2\n"
     assert asked(place, "experiment", "PARAMS=other.yaml"), "once more, after an experiment that failed"
 

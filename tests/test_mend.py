@@ -40,7 +40,8 @@ def test_the_marks_of_an_experiment_that_is_over_are_removed(fresh_project: Proj
     assert not git(fresh_project, "for-each-ref", "refs/exps/exec")
     git(fresh_project, "update-ref", "refs/exps/exec/EXEC_BASELINE", "HEAD")
     git(fresh_project, "checkout", "--quiet", "--detach")
-    assert "go back with `git switch main`" in mend(fresh_project)
+    assert "left Git on no branch; it is on main again" in mend(fresh_project)
+    assert git(fresh_project, "symbolic-ref", "HEAD") == "refs/heads/main"
     assert not mend(fresh_project)
 
 
@@ -50,7 +51,7 @@ def test_a_detached_head_stays_where_it_is(fresh_project: Project):
     there = git(fresh_project, "rev-parse", "HEAD")
     assert not mend(fresh_project), "who has detached HEAD by choice wants it so"
     git(fresh_project, "update-ref", "refs/exps/exec/EXEC_BASELINE", "main")  # as of an experiment on the branch
-    assert "left Git on no branch" in mend(fresh_project)
+    assert "left Git on no branch; go back with `git switch main`" in mend(fresh_project)
     assert git(fresh_project, "rev-parse", "HEAD", "--abbrev-ref", "HEAD").split() == [there, "HEAD"]
 
 

@@ -176,3 +176,22 @@ def test_without_git_no_file_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     preflight.note_new_files(tmp_path)
     assert capsys.readouterr().out == ""
+
+
+def test_git_sees_a_change_within_the_second_of_its_index(tmp_path: Path):
+    """As after `dvc exp run`, where the file has the size that it had."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-c", "core.trustctime=false", *words]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    file = tmp_path / "params.yaml"
+    file.write_text("seed: 3\n")
+    git("init", "--quiet")
+    os.utime(file, (1e9, 1e9))
+    git("add", "params.yaml")
+    file.write_text("seed: x\n")
+    os.utime(file, (1e9, 1e9 + 0.5))
+    assert not git("diff", "--name-only")
+    preflight.let_git_see(file)
+    assert git("diff", "--name-only") == "params.yaml\n"

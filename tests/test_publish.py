@@ -87,6 +87,23 @@ def test_what_no_commit_has_and_what_is_stale_is_refused(project: Stored):
     assert tags(project) == ("", "")
 
 
+def test_what_a_stage_has_read_and_nobody_else_can_have_is_refused(project: Stored):
+    (project.folder / "logs").mkdir()
+    (project.folder / "logs" / "start").write_text("a policy\n")
+    pipeline = project.folder / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("  train:\n", "  train:\n    deps: [logs/start]\n"))
+    (project.folder / ".gitignore").write_text("__pycache__\n/logs\n")
+    project.run("dvc", "repro")
+    project.commit("Another start")
+    assert "neither Git nor DVC has logs/start, which a stage has read; copy it" in run(publish.main, project, "v1.0.0")
+    shutil.copyfile(project.folder / "logs" / "start", project.folder / "start")
+    project.run("dvc", "add", "--quiet", "start")
+    pipeline.write_text(pipeline.read_text().replace("logs/start", "start"))
+    project.run("dvc", "repro")
+    project.commit("In DVC")
+    assert not run(publish.main, project, "v1.0.0")
+
+
 def test_nothing_is_tagged_if_the_remote_does_not_give_everything_back(project: Stored, monkeypatch):
     def push_badly(found, cache, remote):
         pushed(found, cache, remote)

@@ -69,5 +69,15 @@ def test_a_criterion_that_is_not_a_bool_for_each_environment_is_refused(monkeypa
 def test_what_fails_is_named(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(UserError, match=r"^Tilt takes no step: AttributeError: .* has no attribute 'robot'"):
         try_out(monkeypatch, GOOD, lambda env: env.robot)
-    with pytest.raises(UserError, match="Tilt gives numbers that are not finite"):
+    with pytest.raises(UserError, match=r"^a reward of Tilt is not finite after a step"):
         try_out(monkeypatch, GOOD, None, lambda actions: (torch.zeros(2, 1), torch.full((2,), torch.nan), None, None))
+    with pytest.raises(UserError, match=r"^the reward mine of Tilt is not finite after a step"):
+        try_out(monkeypatch, torch.full((2,), torch.inf), None)
+
+
+def test_a_wrong_shape_is_named_also_if_the_step_fails_of_it(monkeypatch: pytest.MonkeyPatch):
+    def step(actions: torch.Tensor) -> None:
+        raise RuntimeError("expand")
+
+    with pytest.raises(UserError, match=r"^the reward mine should return .* \(given: torch.float32 \[2, 1\]\)"):
+        try_out(monkeypatch, torch.zeros(2, 1), None, step)

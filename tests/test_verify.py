@@ -25,7 +25,7 @@ KERNELS = Path(os.environ.get("WARP_CACHE_PATH", Path.home() / ".cache" / "warp"
 @pytest.fixture
 def clone(project: Project, tmp_path: Path) -> Project:
     """A copy of the project with its results and its cache, and an empty remote of its own."""
-    folder = shutil.copytree(project.folder, tmp_path / "clone", ignore=shutil.ignore_patterns("logs", "tmp"))
+    folder = shutil.copytree(project.folder, tmp_path / "a clöne", ignore=shutil.ignore_patterns("logs", "tmp"))
     replace(folder / ".dvc" / "config", str(project.folder.parent / "storage"), str(tmp_path / "storage"))
     return Project(folder)
 

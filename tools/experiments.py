@@ -35,7 +35,7 @@ def _evaluated(shown: list[Any]) -> Iterator[tuple[Values, Values]]:
             params = data.get("params", {}).get(str(PARAMS_FILE), {}).get("data")
             metrics = data.get("metrics", {}).get(str(EVALUATION), {}).get("data")
             if params and metrics:
-                yield dict(flat(params)) | _inputs(data), metrics
+                yield {name: value for name, value in flat(params) if value != {}} | _inputs(data), metrics
 
 
 def _inputs(data: Mapping[str, Any]) -> Values:
@@ -67,7 +67,7 @@ def _lines(groups: Mapping[str, Mapping[Any, Values]]) -> Iterator[str]:
 def _summary(runs: list[Values]) -> str:
     headlines = {name: [run[name] for run in runs if name in run] for name in HEADLINES}
     return "  ".join(
-        f"{name} {statistics.fmean(values):.4g} ± {statistics.pstdev(values):.2g}"
+        f"{name} {statistics.fmean(values):.4g}" + (f" ± {statistics.pstdev(values):.2g}" if len(values) > 1 else "")
         for name, values in headlines.items()
         if values
     )

@@ -14,6 +14,9 @@ from dvc.repo.experiments.refs import EXEC_BASELINE, EXEC_MERGE
 from dvc.scm import NoSCM
 
 from pipeline.experiment.errors import one_line
+from pipeline.experiment.paths import PARAMS_FILE
+from pipeline.experiment.preflight import let_git_see
+from pipeline.experiment.provenance import output_of
 
 BROKEN = f"{LOCK_FILE}.broken"
 
@@ -27,6 +30,7 @@ def main() -> None:
             f"DVC cannot run here: {one_line(error)}; where Git has no part in it, as in a downloaded archive, run "
             "`dvc config core.no_scm true` (experiments need Git: `git init`)"
         )
+    let_git_see(PARAMS_FILE)
     _leave_experiment(repo)
     _drop_empty_entries(Path(repo.stage_cache.cache_dir))
     _restore_lock(Lockfile(repo, LOCK_FILE))
@@ -41,15 +45,21 @@ def _leave_experiment(repo: Repo) -> None:
         return
     for mark in marks:
         repo.scm.remove_ref(mark)
-    if _is_detached():
+    if not output_of("git", "symbolic-ref", "--quiet", "HEAD"):
+        _return_to_branch()
+
+
+def _return_to_branch() -> None:
+    """Go back to the branch that DVC came from, if it is still at this commit: no file changes then."""
+    said = "DVC was killed in an experiment, and left Git on no branch"
+    branch = output_of("git", "rev-parse", "--symbolic-full-name", "@{-1}")
+    if branch and output_of("git", "rev-parse", branch) == output_of("git", "rev-parse", "HEAD"):
+        subprocess.run(["git", "symbolic-ref", "HEAD", branch], check=True)
         print(
-            "DVC was killed in an experiment, and left Git on no branch; go back with `git switch main` (your branch)"
+            f"{said}; it is on {branch.removeprefix('refs/heads/')} again, with all files as the experiment left them"
         )
-
-
-def _is_detached() -> bool:
-    command = ["git", "symbolic-ref", "--quiet", "HEAD"]
-    return subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 1
+    else:
+        print(f"{said}; go back with `git switch main` (your branch)")
 
 
 def _drop_empty_entries(run_cache: Path) -> None:

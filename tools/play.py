@@ -15,7 +15,7 @@ from pipeline.experiment.stage import process
 def main() -> None:
     """Serve the page until Ctrl-C; exits with 1 and a sentence for a policy that cannot be played."""
     parser = argparse.ArgumentParser(prog="make play", description=__doc__)
-    parser.add_argument("--policy", type=Path, nargs="+", default=[CHECKPOINTS, MODELS])
+    parser.add_argument("--policy", type=Path, nargs="+", default=[])
     parser.add_argument("--physics", choices=get_args(Sim.model_fields["physics"].annotation), help="for sim.physics")
     parser.add_argument("--num-envs", type=int, default=4)
     parser.add_argument("--port", type=int, default=8080)
@@ -23,8 +23,10 @@ def main() -> None:
     with process("play", "ended") as params:
         if given.num_envs < 1 or not 0 < given.port < 65536:
             raise UserError("--num-envs is at least 1, and --port a number from 1 to 65535")
+        if missing := [folder for folder in given.policy if not folder.is_dir()]:
+            raise UserError(f"--policy: there is no folder {missing[0]}")
         sim = params.sim.model_copy(update={"physics": given.physics or params.sim.physics})
-        play(params.model_copy(update={"sim": sim}), given.policy, given.num_envs, given.port)
+        play(params.model_copy(update={"sim": sim}), given.policy or [CHECKPOINTS, MODELS], given.num_envs, given.port)
 
 
 def play(params: Any, folders: list[Path], num_envs: int, port: int) -> None:

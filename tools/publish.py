@@ -11,17 +11,19 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from dvc.exceptions import OutputNotFoundError
 from dvc.repo import Repo
 
 from pipeline.experiment.errors import UserError, one_line
 from pipeline.experiment.files import read_json
-from pipeline.experiment.paths import EVALUATION, LOCK_FILE, MODELS
+from pipeline.experiment.paths import CHECKED, EVALUATION, LOCK_FILE, MODELS
 from tools.get import ARTIFACT
 from tools.push import GIT_REMOTE, push
 from tools.revisions import git
 from tools.storage.outputs import WORKSPACE, objects
 from tools.storage.store import open_stores
 from tools.verification.fresh_clone import check_out
+from tools.verification.recorded import recorded_stages
 
 _git = partial(git, blame="publish: nothing is published")
 VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
@@ -64,8 +66,27 @@ def refuse(version: str, tag: str) -> None:
         raise UserError(
             f"publish: there are changes that no commit has ({one_line(changes)}); commit them, or move them away"
         )
+    if here := [path for path in _read_by_stages() if not (_git("ls-files", "--", path) or _in_dvc(path))]:
+        raise UserError(
+            f"publish: neither Git nor DVC has {here[0]}, which a stage has read; copy it to where Git does not ignore "
+            "it, `dvc add` the copy, and run the pipeline with that"
+        )
     if stale := Repo().status():
         raise UserError(f"publish: {', '.join(stale)} is not up to date; `make repro`, and commit what it makes")
+
+
+def _read_by_stages() -> set[str]:
+    """List what the results were made from, but for what the stages make themselves."""
+    stages = recorded_stages(Path()).values()
+    made = {str(CHECKED), *(path for stage in stages for path in stage.outputs)}
+    return {path for stage in stages for path in stage.inputs} - made
+
+
+def _in_dvc(path: str) -> bool:
+    try:
+        return bool(Repo().find_outs_by_path(path, strict=False))
+    except OutputNotFoundError:
+        return False
 
 
 def _published() -> dict[str, str]:

@@ -31,20 +31,25 @@ def try_out(env: TensorEnv, task: str) -> tuple[Space, Space]:
         raise UserError(f"{task}: {error}") from None
     try:
         env.reset_twice()
+        _check_returned(env, task)  # first: a step fails of a wrong shape, too, and does not say whose
         seen, rewards, *_ = env.step(torch.zeros(env.num_envs, *actions.shape, device=env.sim_device))
-        returned = list(_returned(env.task, task))
+        values = {"an observation": seen, **dict(_returned(env.task, task)), "a reward": rewards}
     except Exception as error:
         raise UserError(f"{task} takes no step: {type(error).__name__}: {error}{place_of(error)}") from None
-    for name, value in returned:
+    for name, value in values.items():
+        if not value.isfinite().all():
+            raise UserError(f"{name} of {task} is not finite after a step; look at its code, and at what env changes")
+    return observations, actions
+
+
+def _check_returned(env: TensorEnv, task: str) -> None:
+    for name, value in _returned(env.task, task):
         given = f"{value.dtype} {list(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
         kind = "a bool" if name.startswith(SUCCESS) else "a number"
         if not given.endswith(f" [{env.num_envs}]") or (kind == "a bool" and value.dtype != torch.bool):
             raise UserError(
                 f"{name} should return {kind} for each environment, as a tensor [num_envs] (given: {given})"
             )
-    if not (seen.isfinite().all() and rewards.isfinite().all()):
-        raise UserError(f"{task} gives numbers that are not finite with these sim and env")
-    return observations, actions
 
 
 def _returned(env: Any, task: str) -> Iterator[tuple[str, Any]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from pipeline.experiment.errors import UserError
@@ -31,6 +33,16 @@ def check_machine(sim: Sim) -> None:
     check_libraries(sim)
     check_git()
     check_folders()
+
+
+def let_git_see(path: Path) -> None:
+    """Give a file another time, so that Git compares its content with the commit's.
+
+    ``dvc exp run`` rewrites params.yaml twice within a second, and writes Git's index in between. Git goes by size and
+    whole seconds, and then takes the file for the committed one.
+    """
+    with contextlib.suppress(OSError):  # it can only be read
+        os.utime(path, (time.time(), max(time.time(), int(path.stat().st_mtime) + 1)))
 
 
 def check_processor() -> None:

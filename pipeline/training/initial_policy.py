@@ -86,7 +86,7 @@ def _policy_folder(init_from: str) -> Path:
         found = False
     if not found:
         raise UserError(
-            f"train.init_from: should be {RANDOM_WEIGHTS} or a folder with a policy, by its path below the project's "
-            f"folder (given: {init_from!r:.200})"
+            f"train.init_from: should be {RANDOM_WEIGHTS} or a folder with a policy that is here, by its path below "
+            f"the project's folder (given: {init_from!r:.200})"
         )
     return folder

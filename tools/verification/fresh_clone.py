@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from dvc.config import Config, merge
+from configobj import ConfigObj
+from dvc.config import Config
 
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.paths import LOCK_FILE
@@ -62,11 +63,10 @@ def _configure(clone: Path) -> None:
     """Give the clone a cache of its own, and let it pull from this repository's cache and remotes."""
     here = Config.from_cwd()
     remotes = {CACHE: {"url": here["cache"].get("dir") or str(Path(".dvc/cache").resolve())}} | here["remote"]
-    there = {
-        "cache": {"dir": str(clone / ".dvc/cache")},
-        "core": {"remote": here["core"].get("remote", CACHE)},
-        # verify: a damaged object is as good as none.
-        "remote": {name: {**remote, "verify": True} for name, remote in remotes.items()},
-    }
-    with Config(str(clone / ".dvc")).edit("local") as config:
-        merge(config, there)
+    there = ConfigObj(encoding="utf-8")  # DVC itself fails to write a path with other letters than ASCII's
+    there["cache"] = {"dir": str(clone / ".dvc/cache")}
+    there["core"] = {"remote": here["core"].get("remote", CACHE)}
+    for name, remote in remotes.items():
+        there[f'remote "{name}"'] = {**remote, "verify": True}  # a damaged object is as good as none
+    there.filename = str(clone / ".dvc/config.local")
+    there.write()
