@@ -1,4 +1,4 @@
-# What a person or CI runs here; `make` alone lists it. ARGS="..." is handed on to the command of a target.
+# What a person or CI runs here; `make` alone lists it. Most targets hand ARGS="..." on to their command.
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -36,7 +36,7 @@ GPU = sim.physics=newton_mjwarp sim.frontend=warp sim.device=cuda sim.determinis
     normalize.until=131072 ppo.batch_size=16384 ppo.learning_rate=lin_5e-3 ppo.target_kl=0.04 ppo.vf_coef=1.0 \
     ++env.sim.physics.solver_cfg.disable_contacts=true evaluate.num_envs=1000
 
-## The same at the size that a GPU likes, as an experiment: solved in seconds
+## Run the experiment with settings for a GPU: solved in seconds
 repro-gpu: setup
 	@python -m tools.mend
 	dvc exp run $(GPU:%=-S %) $(ARGS)
@@ -80,12 +80,12 @@ play: setup
 replay: setup
 	@python -m tools.replay $(ARGS)
 
-## Compare runs by statistics over seeds (RUNS="main my-study results.csv"; ARGS="--metric success_rate --md")
+## Compare runs by statistics over seeds (RUNS="my-study results.csv"; ARGS="--metric success_rate --md")
 compare: setup
 	$(if $(RUNS),,$(error compare needs runs: make compare RUNS="main my-study"))
 	@python -m tools.compare $(RUNS) $(ARGS)
 
-## The same as an HTML file with pictures and videos, logs/report.html (RUNS="main my-study"; ARGS="--to other.html")
+## The same as an HTML file with pictures and videos, logs/report.html (RUNS=my-study; ARGS="--to other.html")
 report: setup
 	$(if $(RUNS),,$(error report needs runs: make report RUNS="main my-study"))
 	@python -m tools.report $(RUNS) $(ARGS)
@@ -96,7 +96,7 @@ evaluate: setup
 	python -m tools.evaluate $(POLICY)
 
 # Without the checkpoints, which the default in this file has for `evaluate`.
-## Tell how policies do with other masses, lengths, frictions, forces, delays, noise and pushes (RUNS=, or POLICY=<folders>)
+## Test policies with other masses, lengths, frictions, forces, delays, noise and pushes (RUNS=, or POLICY=<folders>)
 robustness: setup
 	$(if $(RUNS),$(if $(filter command,$(origin POLICY)),$(error robustness takes RUNS or POLICY, not both)))
 	python -m tools.robustness $(if $(RUNS),--runs $(RUNS),$(if $(filter file,$(origin POLICY)),models,$(POLICY))) $(ARGS)
@@ -106,7 +106,7 @@ import-model: setup
 	@python -m tools.import_model --from '$(FROM)' --stats '$(STATS)' --task '$(TASK)' --to '$(TO)' --trust '$(TRUST)'
 
 # A commit that changes what a stage depends on brings the dvc.lock of a run. ARGS are for the last command alone.
-## Run what changed, name the outputs that moved, and add the results to the next commit (ARGS=--moved: they may move)
+## Run what changed, name the outputs that moved, and add the results to the next commit (ARGS=--moved: add them though outputs moved)
 record: setup
 	@python -m tools.mend
 	dvc repro
@@ -141,7 +141,7 @@ publish: setup
 fsck: setup
 	python -m tools.fsck $(EXP) $(if $(filter yes,$(REPAIR)),--repair)
 
-## List what can be deleted on this machine: old logs, trainings, objects of DVC (DELETE=yes, or what: deletes it)
+## List what can be deleted on this machine: old logs, trainings, objects of DVC (DELETE=yes deletes all; DELETE=cache, logs or .resume only that)
 tidy: setup
 	python -m tools.tidy $(DELETE)
 
@@ -153,7 +153,7 @@ TEST = python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: setup
 	$(TEST) -m "not night" $(ARGS)
 
-## Run the quick tests, which need no simulator (half a minute)
+## Run the quick tests, which need no simulator (1 to 3 minutes)
 test-unit: setup
 	$(TEST) --dist worksteal -m "unit and not slow" $(ARGS)
 
@@ -193,7 +193,7 @@ benchmark: setup
 	python -m benchmarks.same_bits
 	python -m benchmarks.studies --timesteps 102400
 
-## The same on a CUDA GPU
+## Compare training with Isaac Lab's trainers on a CUDA GPU
 benchmark-gpu: setup
 	python -m benchmarks.phases $(GPU)
 	python -m benchmarks.throughput gpu --num-envs 64 512 4096 16384 65536

@@ -61,7 +61,7 @@ uv=.venv/bin/uv
 if ! { [ -e .venv/.complete ] && .venv/bin/python -c '' && "$uv" --version; } >/dev/null 2>&1; then
     uv=uv
     uv --version >/dev/null 2>&1 || install_uv
-    say "building .venv (8 GB); the first download takes minutes"
+    say "building .venv (10 GB); the first download takes minutes"
     rm -rf .venv
     "$uv" venv --python "${PYTHON:-3.12}" .venv ||
         die "there is no Python 3.12 here, and uv could not fetch one; install it, then try again," \
