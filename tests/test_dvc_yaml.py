@@ -18,7 +18,7 @@ pytestmark = pytest.mark.unit
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 # What a folder of pipeline/ may import from, beside itself.
 MAY_IMPORT = {
-    "card": set(),
+    "card": {"experiment"},
     "experiment": set(),
     "simulation": {"experiment"},
     "policy": {"experiment"},

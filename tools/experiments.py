@@ -60,7 +60,7 @@ def _lines(groups: Mapping[str, Mapping[Any, Values]]) -> Iterator[str]:
     width = max(map(len, summaries))
     yield f"{'seeds':>5}  {'mean and spread':<{width}}  what differs"
     for params, group, summary in zip(every, groups.values(), summaries, strict=True):
-        chosen = ", ".join(f"{name}={params.get(name)}" for name in differ)
+        chosen = ", ".join(f"{name}={params.get(name, 'not set')}" for name in differ)
         yield f"{len(group):>5}  {summary:<{width}}  {chosen}"
 
 

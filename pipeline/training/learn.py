@@ -92,7 +92,9 @@ def show_hyperparameters(board: TensorBoardOutputFormat, hyperparameters: Mappin
     param that this run does not have, and fails where this run has a number and another one a text (``lin_5e-3``).
     """
     values = {
-        name: value if type(value) in (int, float, str) else json.dumps(value) for name, value in flat(hyperparameters)
+        name: value if type(value) in (int, float, str) else json.dumps(value)
+        for name, value in flat(hyperparameters)
+        if value != {}
     }
     _, start, _ = hparams(values, {})
     board.writer.file_writer.add_summary(start)  # type: ignore[union-attr]  # it is open

@@ -171,7 +171,7 @@ def _names(groups: list[list[Run]]) -> list[str]:
     """Name each group by the params that differ; if they do not, or are many, by its first run, or that run's trial."""
     first = [group[0] for group in groups]
     differ = differing([run.params for run in first if run.revision])
-    names = [", ".join(f"{name}={run.params.get(name)}" for name in differ) for run in first if run.revision]
+    names = [", ".join(f"{name}={run.params.get(name, 'not set')}" for name in differ) for run in first if run.revision]
     if len(set(names)) < len(names) or not all(0 < len(name) <= LONGEST for name in names):
         names = [re.sub(r"(-\d{4})-s\d+$", r"\1", run.name) for run in first if run.revision]
     of_git = iter(names)
