@@ -106,7 +106,7 @@ import-model: setup
 	@python -m tools.import_model --from '$(FROM)' --stats '$(STATS)' --task '$(TASK)' --to '$(TO)' --trust '$(TRUST)'
 
 # A commit that changes what a stage depends on brings the dvc.lock of a run. ARGS are for the last command alone.
-## Run what changed, name the outputs that moved, and add the results to the next commit (ARGS=--moved: add them though outputs moved)
+## Run what changed, name the outputs that moved, and add the results to the commit (ARGS=--moved: also if some moved)
 record: setup
 	@python -m tools.mend
 	dvc repro
@@ -141,7 +141,7 @@ publish: setup
 fsck: setup
 	python -m tools.fsck $(EXP) $(if $(filter yes,$(REPAIR)),--repair)
 
-## List what can be deleted on this machine: old logs, trainings, objects of DVC (DELETE=yes deletes all; DELETE=cache, logs or .resume only that)
+## List what can be deleted on this machine: old logs, trainings, objects of DVC (DELETE=yes, cache, logs or .resume)
 tidy: setup
 	python -m tools.tidy $(DELETE)
 

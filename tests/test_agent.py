@@ -79,6 +79,10 @@ def test_what_neither_the_registered_agent_nor_the_params_have_is_asked_for(name
     ):
         resolve(params(train={"num_envs": 10}), without)
     assert resolve(params(train={"num_envs": 10}, ppo={name: registered[name]}), without) == registered
+    if name != "batch_size":  # which follows from the number of mini-batches
+        counted = {key: value for key, value in without.items() if key != "batch_size"} | {"n_minibatches": 4}
+        with pytest.raises(UserError, match=f"has no {name};"):
+            resolve(params(train={"num_envs": 10}), counted)
 
 
 def test_more_mini_batches_than_samples_are_one_sample_each():

@@ -52,10 +52,11 @@ def resolve_settings(ppo: Ppo, agent: dict[str, Any], num_envs: int, *, determin
     _check_registered(registered)
     settings = registered | given
     minibatches = settings.pop("n_minibatches", None)
+    needed = {"n_steps", "gamma"} if minibatches else {"n_steps", "gamma", "batch_size"}
+    if missing := needed - settings.keys():
+        raise UserError(f"sim.agent: the registered agent has no {min(missing)}; set it there, or under ppo")
     if minibatches and "batch_size" not in given:
         settings["batch_size"] = max(1, settings["n_steps"] * num_envs // minibatches)
-    if missing := {"n_steps", "batch_size", "gamma"} - settings.keys():
-        raise UserError(f"sim.agent: the registered agent has no {min(missing)}; set it there, or under ppo")
     try:
         check_batch_size(settings["batch_size"], settings["n_steps"], num_envs)
     except ValueError as error:
