@@ -113,7 +113,7 @@ def test_results_are_sorted_and_written_by_the_digest_with_a_table_and_a_picture
 ):
     monkeypatch.setattr(robustness, "FOLDER", tmp_path)
     rate = summarize([{"success": 1, "return": 4.0}, {"success": 0, "return": 1.0}])
-    assert rate == {"success_rate": 0.5, "return_mean": 2.5}
+    assert rate == {"episodes": 2, "success_rate": 0.5, "return_mean": 2.5}
     rows = [{"engine": engine, "factor": name, "value": value} | rate for engine in robustness.ENGINES
             for name, value in GROUPS]  # fmt: skip
     params: Any = SimpleNamespace(sim=SimpleNamespace(task="Cart"), evaluate=SimpleNamespace(seed=7))
@@ -125,7 +125,7 @@ def test_results_are_sorted_and_written_by_the_digest_with_a_table_and_a_picture
     robustness.draw({"a": rows, "b": rows}, tmp_path / "success.png")
     assert (tmp_path / "success.png").read_bytes().startswith(b"\x89PNG")
     lines = robustness.table({"a": rows}).splitlines()
-    assert lines[1] == "a on physx: value: success rate (mean return)"
+    assert lines[1] == "a on physx, 2 episodes: value: success rate (mean return)"
     assert lines[2].split() == ["nominal", ":", "50%", "(", "2.50)"]
     assert len(lines) == 2 * (3 + len(FACTORS))
 
@@ -155,6 +155,7 @@ def test_another_run_gives_the_same_bytes_whatever_was_played_before(project: Pr
     before, after = json.loads((clone.folder / "two.json").read_text())["policies"]
     assert after == alone != before
     assert [(row["factor"], row["value"]) for row in alone] == GROUPS
+    assert {row["episodes"] for row in alone} == {2}
 
 
 SWING = f"""

@@ -110,7 +110,10 @@ def table(results: dict[str, list[Result]]) -> str:
     lines: list[str] = []
     for folder, rows in results.items():
         for engine in ENGINES:
-            lines += ["", f"{folder} on {engine}: value: success rate (mean return)"]
+            lines += [
+                "",
+                f"{folder} on {engine}, {rows[0]['episodes']} episodes: value: success rate (mean return)",
+            ]
             lines += [_line(name, engine, rows) for name in (NOMINAL, *FACTORS)]
     return "\n".join(lines)
 

@@ -111,8 +111,9 @@ def _play_round(env: Any, robot: Any, policy: Any, size: int, seed: int) -> list
 
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Compute the success rate and the mean return of a group's episodes."""
+    """Compute the success rate and the mean return of a group's episodes, and count these."""
     return {
+        "episodes": len(rows),
         "success_rate": sum(row["success"] for row in rows) / len(rows),
         "return_mean": sum(row["return"] for row in rows) / len(rows),
     }
