@@ -181,7 +181,13 @@ def test_probability_of_improvement_counts_pairs():
     expected = np.mean([1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs])
     found = statistics.estimate(statistics.probability_of_improvement, [1.0, 2.0, 3.0], [2.0, 0.5])
     assert math.isclose(found.value, expected)
-    assert found.low < found.value < found.high
+    many = statistics.estimate(statistics.probability_of_improvement, [1.0, 2.0, 3.0] * 2, [2.0, 0.5] * 3)
+    assert many.low < many.value == found.value < many.high
+
+
+def test_four_seeds_have_no_interval():
+    assert np.isnan(statistics.estimate(np.mean, [1.0, 2.0, 3.0, 4.0])[1:]).all()
+    assert np.isfinite(statistics.estimate(np.mean, [1.0, 2.0, 3.0, 4.0, 5.0])[1:]).all()
 
 
 def test_the_interval_is_that_of_a_bootstrap_by_hand():
@@ -204,8 +210,11 @@ def test_the_performance_profile_is_the_share_above():
     [
         ("", "a.csv has no rows"),
         ("group,seed,return_mean\n", "a.csv has no rows"),
-        ("group,seed,return_mean\na,1,nan\n", "a, seed 1, has a value that is not finite"),
-        ("seed,return_mean\n1,2\n", "is no CSV of group, seed and numbers"),
+        ("group,seed,return_mean\na,1,nan\n", "a.csv, line 2: return_mean is not finite"),
+        ("seed,return_mean\n1,2\n", "a.csv, line 2: should have a group, a seed and numbers"),
+        ("group,seed,return_mean\na,1,2\na,2\n", "a.csv, line 3: should have a group, a seed and numbers"),
+        ("group,seed,success_rate\na,1,95\n", "a.csv, line 2: success_rate should be a share from 0 to 1"),
+        ("group,seed,return_mean\na,1,2\n a,1,3\n", "a, seed 1, is there twice"),
     ],
 )
 def test_a_csv_that_says_nothing_is_refused(repository: Project, content: str, said: str):
@@ -220,3 +229,52 @@ def test_beside_a_commit_the_groups_of_a_csv_keep_their_names(repository: Projec
     file.write_text("\ufeffgroup,seed,return_mean\na,1,1\na,2,2\nb,1,1\n")
     assert [*load_groups(["one", "main", "a.csv"])] == ["one", "a", "b"]
     assert "main is left out: one has the same params, seed and code" in capsys.readouterr().err
+
+
+def test_a_group_is_not_lost_to_another_of_its_name(repository: Project):
+    save_run(repository, "one", 1.0, {"seed": 1})
+    write_csv(repository.folder / "a.csv", one=[9.0])
+    with pytest.raises(UserError, match="two groups are called one"):
+        load_groups(["one", "a.csv"])
+
+
+def record(project: Project, **stages: dict[str, Any]) -> None:
+    """Commit a dvc.lock in which ``stages`` ran."""
+    with (project.folder / "dvc.lock").open("w") as file:
+        YAML().dump({"schema": "2.0", "stages": {name: {"cmd": name} | stage for name, stage in stages.items()}}, file)
+    project.commit("A lock file")
+
+
+def files(**digests: str) -> list[dict[str, str]]:
+    return [{"path": path, "md5": md5} for path, md5 in digests.items()]
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_results_of_other_params_are_not_compared(repository: Project, stage: str):
+    save_run(repository, "one", 1.0, {"seed": 1})
+    record(repository, **{stage: {"params": {"params.yaml": {"sim": {"physics": "newton_mjwarp"}}}}})
+    with pytest.raises(UserError, match=r"main was not run since its params changed: sim\.physics was newton_mjwarp"):
+        load_groups(["main"])
+
+
+def test_metrics_of_another_policy_are_not_compared(repository: Project):
+    save_run(repository, "one", 1.0, {"seed": 1})
+    record(repository, train={"outs": files(weights="a")}, evaluate={"deps": files(weights="b")})
+    with pytest.raises(UserError, match="main has the metrics of another policy"):
+        load_groups(["main"])
+
+
+def test_metrics_that_were_edited_are_not_compared(repository: Project):
+    save_run(repository, "one", 1.0, {"seed": 1})
+    record(repository, evaluate={"outs": files(**{"metrics/evaluate.json": "a"})})
+    with pytest.raises(UserError, match=r"main has another metrics/evaluate\.json than its dvc\.lock says"):
+        load_groups(["main"])
+
+
+def test_what_other_code_evaluated_is_not_compared(repository: Project):
+    for seed, md5 in enumerate("ab"):
+        save_run(repository, md5, 1.0, {"seed": seed})
+        record(repository, evaluate={"deps": files(**{"pipeline/evaluation": md5})})
+        repository.run("git", "branch", f"code-{md5}")
+    with pytest.raises(UserError, match="evaluated by other code: pipeline/evaluation differs; ARGS=--evaluate"):
+        load_groups(["code-a", "code-b"])

@@ -13,10 +13,12 @@ from tabulate import tabulate
 
 from pipeline.evaluation.statistics import RATES
 from pipeline.experiment.errors import UserError
-from pipeline.experiment.paths import LEARNING_CURVE
+from pipeline.experiment.params_file import flat, read_sections
+from pipeline.experiment.paths import LEARNING_CURVE, PARAMS_FILE
 from tools.comparison import statistics
 from tools.comparison.anew import evaluate_anew
-from tools.comparison.runs import RETURN, Groups, Run, in_groups, load_runs, refuse_other_conditions
+from tools.comparison.conditions import conditions, refuse_incomparable
+from tools.comparison.runs import RETURN, Groups, Run, in_groups, load_runs
 from tools.comparison.statistics import ENOUGH, Estimate, estimate
 
 SOLVED = 0.99  # of the episodes, from which on a seed counts as solved
@@ -24,7 +26,6 @@ NOTE = (
     "In brackets: 95% intervals over seeds, by the bootstrap; of shares, Wilson's. p is adjusted for the number of "
     "groups (Benjamini and Hochberg)."
 )
-ANEW = "All policies were evaluated anew, as params.yaml says (evaluate, sim, env)."
 
 
 def main() -> None:
@@ -51,12 +52,13 @@ def load_groups(words: Iterable[str], *, anew: bool = False) -> Groups:
     """Read what ``words`` name, in groups of runs that differ in the seed alone; evaluate them ``anew`` if asked to.
 
     Raises:
-        UserError: If a word names nothing, a run was not evaluated, or two were evaluated differently and are not anew.
+        UserError: If a word names nothing, a run was not evaluated, its results are not of its own params, or two were
+            evaluated differently and are not anew.
     """
     runs = load_runs(words)
     if anew:
         return in_groups(evaluate_anew(runs))
-    refuse_other_conditions(runs)
+    refuse_incomparable(runs)
     return in_groups(runs)
 
 
@@ -70,9 +72,13 @@ def compare(groups: Groups, metric: str) -> dict[str, Any]:
         if metric not in run.metrics:
             raise UserError(f"compare: {run.name} has no {metric}; it has {', '.join(sorted(run.metrics))}")
     described = [{"group": name} | describe(runs, metric) for name, runs in groups.items()]
+    first = next((run for runs in groups.values() for run in runs if run.revision), None)
+    anew = first is not None and first.evaluated_anew
+    params = dict(flat(read_sections(PARAMS_FILE))) if anew else first.params if first else {}
     return {
         "metric": metric,
-        "evaluated_anew": any(run.evaluated_anew for runs in groups.values() for run in runs),
+        "evaluated_anew": anew,
+        "evaluated_with": conditions(params),
         "groups": described,
         "against_the_first": [*_against_first(groups, metric)],
     }
@@ -124,15 +130,21 @@ def _verdict(difference: Estimate, p: float) -> str:
 
 def text(compared: dict[str, Any], style: str) -> str:
     """Write the tables, for a terminal or as Markdown."""
-    few = [group for group in compared["groups"] if len(group["seeds"]) < ENOUGH]
     tables = [tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True) for rows in tables_of(compared)]
-    values = [f"{group['group']}: {', '.join(f'{value:.4g}' for value in group['values'])}" for group in few]
-    return "\n\n".join([*tables[:1], *values, *filter(None, tables[1:]), note(compared)])
+    return "\n\n".join([*tables[:1], *values_of_few(compared), *filter(None, tables[1:]), note(compared)])
+
+
+def values_of_few(compared: dict[str, Any]) -> list[str]:
+    """List the values of each group that has too few seeds for an interval."""
+    few = [group for group in compared["groups"] if len(group["seeds"]) < ENOUGH]
+    return [f"{group['group']}: {', '.join(f'{value:.4g}' for value in group['values'])}" for group in few]
 
 
 def note(compared: dict[str, Any]) -> str:
     """Say what the tables do not."""
-    return f"{NOTE} {ANEW}" if compared["evaluated_anew"] else NOTE
+    params = ", ".join(f"{name}={value}" for name, value in compared["evaluated_with"].items())
+    how = "All policies were evaluated anew" if compared["evaluated_anew"] else "The runs in Git were evaluated"
+    return f"{NOTE} {how} with {params}." if params else NOTE
 
 
 def tables_of(compared: dict[str, Any]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
@@ -164,7 +176,7 @@ def tables_of(compared: dict[str, Any]) -> tuple[list[dict[str, str]], list[dict
 
 
 def show(value: Estimate | None, form: str = "{:.3f}") -> str:
-    """Write an estimate with its interval; a group of one seed has none."""
+    """Write an estimate with its interval; a group of few seeds has none."""
     if value is None:
         return ""
     numbers = [form.format(number) for number in value]

@@ -15,7 +15,7 @@ from dvc.exceptions import DvcException
 from pipeline.experiment.files import read_text, write_atomically
 from pipeline.experiment.paths import EVALUATION, LOCK_FILE, LOGS, MODELS, POLICY_FILES, PROVENANCE, VIDEO
 from pipeline.experiment.records import read_records, record_of
-from tools.compare import arguments, compare, load_groups, note, tables_of
+from tools.compare import arguments, compare, load_groups, note, tables_of, values_of_few
 from tools.comparison.pictures import draw
 from tools.comparison.runs import Groups, Run, differing, digests
 from tools.replay import MARK
@@ -44,6 +44,7 @@ def page(groups: Groups, metric: str) -> str:
         title=f"{metric} of {' | '.join(groups)}",
         groups=described,
         against=against,
+        values=values_of_few(compared),
         note=note(compared),
         params=[{"param": name} | {group: first[group].get(name, "") for group in first} for name in names],
         pictures=[*draw(groups, metric)],
@@ -92,6 +93,7 @@ def _lineage(group: str, run: Run) -> dict[str, str]:
     return {
         "group": group,
         "run": run.name,
+        "seed": str(run.seed),
         "commit": run.revision[:10],
         "dvc.lock": hashlib.sha256(lock.encode()).hexdigest()[:10],
         "trained on": ", ".join([*made["machine"]["gpus"], made["machine"]["cpu"]]) if made else "no record",

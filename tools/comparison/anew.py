@@ -14,6 +14,7 @@ from dvc.exceptions import DvcException
 
 from pipeline.experiment.errors import UserError, one_line
 from pipeline.experiment.paths import MODELS, POLICY_FILES
+from tools.comparison.conditions import refuse_stale_training
 from tools.comparison.runs import Run
 
 NO_METRICS = ("policy", "timesteps", "policy_sha256")  # columns of the table
@@ -44,10 +45,11 @@ def bring_policy(run: Run, folder: Path) -> Path:
     """Bring a run's policy from DVC's cache, or its remote, into ``folder``.
 
     Raises:
-        UserError: If it has none, or neither has it.
+        UserError: If it has none, neither has it, or it was trained with other params than the run's.
     """
     if not run.revision:
         raise UserError(f"RUNS: {run.name} is of a CSV, which has no policy to evaluate")
+    refuse_stale_training(run)
     folder.mkdir(parents=True)
     try:
         files = DVCFileSystem(".", rev=run.revision)

@@ -37,7 +37,7 @@ def _figure(plot, groups: Groups, metric: str) -> str:
     plot(axes, groups, metric)
     axes.grid(alpha=0.3)
     if plot is not _dots:
-        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.18), frameon=False)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), frameon=False)
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     pyplot.close(figure)

@@ -16,6 +16,7 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.scm import SCM, resolve_rev
 
+from pipeline.evaluation.statistics import RATES
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import flat, parse_sections
 from pipeline.experiment.paths import CHECKED, EVALUATION, LOCK_FILE, PARAMS_FILE
@@ -23,8 +24,6 @@ from tools.revisions import experiments, file_at, metrics_at
 
 RETURN = "rollout/ep_rew_mean"  # the column of LEARNING_CURVE
 LONGEST = 60  # characters of a name in a table
-TASK = "sim.project", "sim.task"
-CONDITIONS = ("evaluate", *TASK, "sim.physics", "env")  # params that two evaluations must share
 
 
 @dataclass(frozen=True)
@@ -84,35 +83,25 @@ def load_runs(words: Iterable[str]) -> list[Run]:
 
 
 def in_groups(runs: list[Run]) -> Groups:
-    """Put runs that differ in the seed alone together."""
+    """Put runs that differ in the seed alone together.
+
+    Raises:
+        UserError: If a CSV has a seed of a group twice, or two groups would have one name.
+    """
     together: dict[str, dict[int, Run]] = {}
     for run in runs:
         seeds = together.setdefault(json.dumps([run.params, run.inputs], sort_keys=True), {})
+        if run.seed in seeds and not run.revision:
+            raise UserError(f"RUNS: {run.name}, is there twice; number the seeds of a group apart")
         if run.seed in seeds:
             twin = seeds[run.seed].name
             print(f"{run.name} is left out: {twin} has the same params, seed and code", file=sys.stderr)
         seeds.setdefault(run.seed, run)
     groups = [[*seeds.values()] for seeds in together.values()]
-    return dict(zip(_names(groups), groups, strict=True))
-
-
-def refuse_other_conditions(runs: list[Run]) -> None:
-    """Refuse runs whose evaluations had other episodes, starts, task or physics than the first's.
-
-    Raises:
-        UserError: Naming the first param or file that differs.
-    """
-    first = next((run for run in runs if run.revision), runs[0])
-    for run in (run for run in runs if run.revision):
-        for name in differing([run.params, first.params]):
-            if name.startswith(CONDITIONS):
-                values = " and ".join(f"{other.params.get(name, 'not set')} in {other.name}" for other in (first, run))
-                anew = "ARGS=--evaluate evaluates the policies of all anew, as params.yaml says"
-                advice = "" if name.startswith(TASK) else f"; {anew}"
-                raise UserError(f"RUNS: evaluated differently, and not to be compared: {name} is {values}{advice}")
-        for name in differing([run.inputs, first.inputs]):
-            if name.startswith(("assets", "tasks")):
-                raise UserError(f"RUNS: {run.name} and {first.name} are of another task: {name} differs")
+    names = _names(groups)
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise UserError(f"RUNS: two groups are called {twice}; compare them apart, or rename the group in the CSV")
+    return dict(zip(names, groups, strict=True))
 
 
 def differing(every: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -151,14 +140,21 @@ def _from_git(word: str) -> Run:
 def _from_csv(path: Path) -> Iterator[Run]:
     try:
         rows = [*csv.DictReader(path.read_text("utf-8-sig").splitlines())]
-        runs = [(row.pop("group"), int(row.pop("seed")), {name: float(row[name]) for name in row}) for row in rows]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"RUNS: {path} is no CSV of group, seed and numbers ({error!r})") from None
-    if not runs:
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"RUNS: {path} cannot be read: {error}") from None
+    if not rows:
         raise UserError(f"RUNS: {path} has no rows")
-    for group, seed, values in runs:
-        if not all(map(math.isfinite, values.values())):
-            raise UserError(f"RUNS: {path}: {group}, seed {seed}, has a value that is not finite")
+    for line, row in enumerate(rows, start=2):
+        try:
+            group, seed = row.pop("group").strip(), int(row.pop("seed"))
+            values = {name: float(value) for name, value in row.items()}
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise UserError(f"RUNS: {path}, line {line}: should have a group, a seed and numbers") from None
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise UserError(f"RUNS: {path}, line {line}: {name} is not finite")
+            if name in RATES.values() and not 0 <= value <= 1:
+                raise UserError(f"RUNS: {path}, line {line}: {name} should be a share from 0 to 1")
         yield Run(f"{group}, seed {seed}", seed, values, {"group": group})
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-ENOUGH = 5  # seeds of a group, below which there is no verdict
+ENOUGH = 5  # seeds of a group, below which there are no interval and no verdict
 
 
 class Estimate(NamedTuple):
@@ -34,11 +34,12 @@ def interquartile_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
 def estimate(statistic: Callable[..., np.ndarray], *samples: ArrayLike) -> Estimate:
     """Compute ``statistic`` of one or more groups ``[seeds]``, with its percentile bootstrap interval over seeds.
 
-    Percentiles, since SciPy's default method gives NaN where all values are equal. A group of one seed has no interval.
+    Percentiles, since SciPy's default method gives NaN where all values are equal. With fewer than five seeds there is
+    no interval: that of two would be the two values.
     """
     arrays = [np.asarray(sample, dtype=np.float64) for sample in samples]
     value = float(statistic(*arrays, axis=-1))
-    if min(map(len, arrays)) < 2:
+    if min(map(len, arrays)) < ENOUGH:
         return Estimate(value, float("nan"), float("nan"))
     interval = stats.bootstrap(
         arrays, statistic, confidence_level=LEVEL, n_resamples=RESAMPLES, method="percentile", rng=0, vectorized=True
