@@ -27,10 +27,11 @@ REPORT = (sys.executable, "-m", "tools.report")
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A repository of this project's params alone."""
+    """A repository of this project's params and pipeline alone."""
     project = Project(tmp_path / "clone")
     project.folder.mkdir()
-    shutil.copy2(ROOT / "params.yaml", project.folder)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy2(ROOT / name, project.folder)
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.run("git", "config", "user.name", "Test")
     project.run("git", "config", "user.email", "test@localhost")

@@ -13,12 +13,12 @@ from tabulate import tabulate
 
 from pipeline.evaluation.statistics import RATES
 from pipeline.experiment.errors import UserError
-from pipeline.experiment.params_file import flat, read_sections
+from pipeline.experiment.params_file import read_sections
 from pipeline.experiment.paths import LEARNING_CURVE, PARAMS_FILE
 from tools.comparison import statistics
 from tools.comparison.anew import evaluate_anew
 from tools.comparison.conditions import conditions, refuse_incomparable
-from tools.comparison.runs import RETURN, Groups, Run, in_groups, load_runs
+from tools.comparison.runs import RETURN, Groups, Run, in_groups, load_runs, params_of
 from tools.comparison.statistics import ENOUGH, Estimate, estimate
 
 SOLVED = 0.99  # of the episodes, from which on a seed counts as solved
@@ -74,7 +74,7 @@ def compare(groups: Groups, metric: str) -> dict[str, Any]:
     described = [{"group": name} | describe(runs, metric) for name, runs in groups.items()]
     first = next((run for runs in groups.values() for run in runs if run.revision), None)
     anew = first is not None and first.evaluated_anew
-    params = dict(flat(read_sections(PARAMS_FILE))) if anew else first.params if first else {}
+    params = params_of(read_sections(PARAMS_FILE)) if anew else first.params if first else {}
     return {
         "metric": metric,
         "evaluated_anew": anew,

@@ -13,16 +13,16 @@ import jinja2
 from dvc.exceptions import DvcException
 
 from pipeline.experiment.files import read_text, write_atomically
-from pipeline.experiment.paths import EVALUATION, LOCK_FILE, LOGS, MODELS, POLICY_FILES, PROVENANCE, VIDEO
+from pipeline.experiment.paths import EVALUATION, LOCK_FILE, LOGS, PROVENANCE, VIDEO
 from pipeline.experiment.records import read_records, record_of
 from tools.compare import arguments, compare, load_groups, note, tables_of, values_of_few
 from tools.comparison.pictures import draw
-from tools.comparison.runs import Groups, Run, differing, digests
+from tools.comparison.runs import Groups, Run, differing
 from tools.replay import MARK
+from tools.verification.recorded import up_to_date
 from tools.verify import VERIFIED
 
 TEMPLATE = Path(__file__).parent / "comparison/report.html"
-WEIGHTS = str(MODELS / POLICY_FILES[1])
 
 
 def main() -> None:
@@ -75,8 +75,7 @@ def _replays(groups: Groups) -> Iterator[tuple[str, str]]:
 
 def _video(run: Run) -> bytes:
     """Read the video of a run from DVC's cache, or its remote; empty if it was not rendered from the run's policy."""
-    rendered = digests(run.stages(), "render", "deps").get(WEIGHTS)
-    if not rendered or rendered != digests(run.stages(), "train", "outs").get(WEIGHTS):
+    if "render" not in up_to_date(run.stages):
         return b""  # a run of a study leaves the video of another policy as it was
     try:
         return dvc.api.read(str(VIDEO), repo=".", rev=run.revision, mode="rb")
@@ -87,7 +86,7 @@ def _video(run: Run) -> bytes:
 def _lineage(group: str, run: Run) -> dict[str, str]:
     """Say what a run is of, who made it, and whether it was verified here."""
     lock = run.text(LOCK_FILE)
-    made = record_of(read_records(run.text(PROVENANCE)), "train", digests(run.stages(), "train", "outs"))
+    made = record_of(read_records(run.text(PROVENANCE)), "train", run.stage("train").outputs)
     verified = [json.loads(line) for line in read_text(VERIFIED).splitlines()]
     results = [record["result"] for record in verified if record["commit"] == run.revision]
     return {

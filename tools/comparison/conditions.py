@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import flat, parse_sections
 from pipeline.experiment.paths import EVALUATION, PARAMS_FILE
-from tools.comparison.runs import Run, differing, digests
+from tools.comparison.runs import Run, differing
+from tools.verification.recorded import up_to_date
 
 TASK = "sim.project", "sim.task"
 CONDITIONS = ("evaluate", *TASK, "sim.physics", "env")  # params that two evaluations must share
@@ -19,7 +20,7 @@ ANEW = "ARGS=--evaluate evaluates the policies of all anew, as params.yaml says"
 
 def conditions(params: Mapping[str, Any]) -> dict[str, Any]:
     """List what an evaluation depends on, but for the policy and the code."""
-    return {name: value for name, value in params.items() if name.startswith(CONDITIONS) and value != {}}
+    return {name: value for name, value in params.items() if name.startswith(CONDITIONS)}
 
 
 def refuse_incomparable(runs: list[Run]) -> None:
@@ -41,7 +42,7 @@ def refuse_incomparable(runs: list[Run]) -> None:
         for name in differing([run.inputs, first.inputs]):
             if name.startswith(("assets", "tasks")):
                 raise UserError(f"RUNS: {run.name} and {first.name} are of another task: {name} differs")
-        if len({digests(one.stages(), "evaluate", "deps").get(CODE) for one in (run, first)}) > 1:
+        if run.stage("evaluate").inputs.get(CODE) != first.stage("evaluate").inputs.get(CODE):
             raise UserError(f"RUNS: {run.name} and {first.name} were evaluated by other code: {CODE} differs; {ANEW}")
 
 
@@ -58,18 +59,16 @@ def _refuse_stale_evaluation(run: Run) -> None:
     """Refuse a run whose metrics are not those that its own evaluation made of its own policy, trained as it says."""
     _refuse_other_params(run, "train")
     _refuse_other_params(run, "evaluate")
-    stages = run.stages()
-    made, read = digests(stages, "train", "outs"), digests(stages, "evaluate", "deps")
-    if any(md5 != made.get(path, md5) for path, md5 in read.items()):
+    if "evaluate" in run.stages.keys() - up_to_date(run.stages).keys():
         raise UserError(f"RUNS: {run.name} has the metrics of another policy, since only its training was run; {ANEW}")
-    recorded = digests(stages, "evaluate", "outs").get(str(EVALUATION))
+    recorded = run.stage("evaluate").outputs.get(str(EVALUATION))
     if recorded and recorded != hashlib.md5(run.text(EVALUATION).encode(), usedforsecurity=False).hexdigest():
         raise UserError(f"RUNS: {run.name} has another {EVALUATION} than its dvc.lock says; {ANEW}")
 
 
 def _refuse_other_params(run: Run, stage: str) -> None:
     """Compare the params that dvc.lock says ``stage`` ran with, which are sections, with those of the commit."""
-    then = run.stages().get(stage, {}).get("params", {}).get(str(PARAMS_FILE), {})
+    then = run.stage(stage).params.get(str(PARAMS_FILE), {})
     content = parse_sections(run.text(PARAMS_FILE), PARAMS_FILE)
     before, now = dict(flat(then)), dict(flat({name: content.get(name) for name in then}))
     for name in differing([before, now]):

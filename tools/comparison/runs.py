@@ -19,11 +19,13 @@ from dvc.scm import SCM, resolve_rev
 from pipeline.evaluation.statistics import RATES
 from pipeline.experiment.errors import UserError
 from pipeline.experiment.params_file import flat, parse_sections
-from pipeline.experiment.paths import CHECKED, EVALUATION, LOCK_FILE, PARAMS_FILE
+from pipeline.experiment.paths import CHECKED, EVALUATION, LOCK_FILE, PARAMS_FILE, PIPELINE_FILE
 from tools.revisions import experiments, file_at, metrics_at
+from tools.verification.recorded import Recorded, stages_of
 
 RETURN = "rollout/ep_rew_mean"  # the column of LEARNING_CURVE
 LONGEST = 60  # characters of a name in a table
+NOT_RUN = Recorded("", {}, {}, {})
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,18 @@ class Run:
     @functools.cached_property
     def inputs(self) -> dict[str, str]:
         """The digests of the code and the data that trained."""
-        inputs = digests(self.stages(), "train", "deps")
-        inputs.pop(str(CHECKED), None)  # which params that train nothing change, too
-        return inputs
+        inputs = self.stage("train").inputs
+        return {path: md5 for path, md5 in inputs.items() if path != str(CHECKED)}  # that also changes for render
 
-    def stages(self) -> dict[str, Any]:
-        """Read what the commit's dvc.lock has of each stage."""
-        return parse_sections(self.text(LOCK_FILE) or "{}", LOCK_FILE).get("stages", {})
+    @functools.cached_property
+    def stages(self) -> dict[str, Recorded]:
+        """What the commit's dvc.lock has of each stage."""
+        files = (LOCK_FILE, PIPELINE_FILE)
+        return stages_of(*(parse_sections(self.text(file) or "{}", file) for file in files))
+
+    def stage(self, name: str) -> Recorded:
+        """Give what the commit's dvc.lock has of a stage; of one that was not run, nothing."""
+        return self.stages.get(name, NOT_RUN)
 
     def table(self, path: Path) -> dict[str, list[float]]:
         """Read a CSV of the run's commit, a list a column; empty if it has none that can be compared."""
@@ -91,11 +98,10 @@ def in_groups(runs: list[Run]) -> Groups:
     together: dict[str, dict[int, Run]] = {}
     for run in runs:
         seeds = together.setdefault(json.dumps([run.params, run.inputs], sort_keys=True), {})
-        if run.seed in seeds and not run.revision:
-            raise UserError(f"RUNS: {run.name}, is there twice; number the seeds of a group apart")
-        if run.seed in seeds:
-            twin = seeds[run.seed].name
-            print(f"{run.name} is left out: {twin} has the same params, seed and code", file=sys.stderr)
+        if twin := seeds.get(run.seed):
+            if not run.revision:
+                raise UserError(f"RUNS: {run.name}, is there twice; number the seeds of a group apart")
+            print(f"{run.name} is left out: {twin.name} has the same params, seed and code", file=sys.stderr)
         seeds.setdefault(run.seed, run)
     groups = [[*seeds.values()] for seeds in together.values()]
     names = _names(groups)
@@ -108,11 +114,6 @@ def differing(every: Sequence[Mapping[str, Any]]) -> list[str]:
     """List the names whose values are not the same in all."""
     names = dict.fromkeys(name for values in every for name in values)
     return [name for name in names if any(values.get(name) != every[0].get(name) for values in every)]
-
-
-def digests(stages: Mapping[str, Any], stage: str, kind: str) -> dict[str, str]:
-    """List the MD5 of what a stage reads (``deps``) or makes (``outs``), by path."""
-    return {file["path"]: file["md5"] for file in stages.get(stage, {}).get(kind, [])}
 
 
 def _load(word: str) -> Iterator[Run]:
@@ -131,10 +132,14 @@ def _from_git(word: str) -> Run:
     metrics = metrics_at(revision, EVALUATION)
     if not metrics:
         raise UserError(f"RUNS: {word} has no {EVALUATION}; `make repro` evaluates, and a commit keeps it")
-    content = parse_sections(file_at(revision, str(PARAMS_FILE)), PARAMS_FILE)
-    # An empty mapping under env changes nothing.
-    params = {name: value for name, value in flat(content) if value != {} or not name.startswith("env")}
+    params = params_of(parse_sections(file_at(revision, str(PARAMS_FILE)), PARAMS_FILE))
     return Run(word, params.pop("seed"), metrics, params, revision)
+
+
+def params_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """List the params in the content of a params.yaml by their dotted paths."""
+    # An empty mapping under env changes nothing.
+    return {name: value for name, value in flat(content) if value != {} or not name.startswith("env")}
 
 
 def _from_csv(path: Path) -> Iterator[Run]:

@@ -28,9 +28,14 @@ class Recorded(NamedTuple):
 
 
 def recorded_stages(folder: Path) -> dict[str, Recorded]:
-    """Read the stages that dvc.lock of ``folder`` has, in the order of dvc.yaml, which is that of the pipeline."""
-    lock, pipeline = (read_sections(folder / file).get("stages", {}) for file in (LOCK_FILE, PIPELINE_FILE))
-    return {name: _recorded(lock[name]) for name in pipeline if name in lock}
+    """Read the stages that dvc.lock of ``folder`` has."""
+    return stages_of(read_sections(folder / LOCK_FILE), read_sections(folder / PIPELINE_FILE))
+
+
+def stages_of(lock: dict[str, Any], pipeline: dict[str, Any]) -> dict[str, Recorded]:
+    """List the stages in the content of a dvc.lock, in the order of a dvc.yaml, which is that of the pipeline."""
+    entries = lock.get("stages", {})
+    return {name: _recorded(entries[name]) for name in pipeline.get("stages", {}) if name in entries}
 
 
 def _recorded(entry: dict[str, Any]) -> Recorded:
