@@ -130,7 +130,7 @@ def test_a_policy_that_nobody_has_is_found_out_and_the_gpu_of_the_record_told(cl
 @pytest.mark.sim
 @pytest.mark.night
 def test_an_experiment_of_one_stage_alone_comes_out_again_and_the_others_are_not_accused(clone: Project):
-    clone.run("dvc", "exp", "run", "--temp", "--name", "other", "-S", "seed=5", "train")
+    clone.run("dvc", "exp", "run", "--name", "other", "-S", "seed=5", "train")
     result = clone.run(*VERIFY, "other")
     assert "left out: evaluate was not run in this revision\n" in result.stdout
     assert "left out: render was not run in this revision\n" in result.stdout
